@@ -1,0 +1,1 @@
+"""One e-commerce pipeline: its steps, data sets, driver and run record. Imports no orchestrator."""

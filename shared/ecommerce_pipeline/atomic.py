@@ -1,0 +1,63 @@
+"""Files that appear whole or not at all, also across SIGKILL and power loss."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ecommerce_pipeline.crashpoints import crash_point
+
+
+@contextmanager
+def atomic_file(target: Path, *, point: str) -> Iterator[Path]:
+    """Yield a hidden temporary path beside ``target``; on success sync it and rename it there.
+
+    On an exception the temporary file is removed and ``target`` is as it was. A SIGKILL leaves
+    at most the hidden file, which ``remove_leftovers`` deletes.
+
+    Args:
+        target: the file to make or replace.
+        point: the crash point's name without its moment, such as ``landing``.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = hidden_sibling(target)
+    try:
+        yield temporary
+        sync_file(temporary)
+        crash_point(f"{point}:before_rename")
+        os.replace(temporary, target)
+        sync_folder(target.parent)
+        crash_point(f"{point}:after_rename")
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def hidden_sibling(target: Path) -> Path:
+    """A fresh name beside ``target`` that no reader's glob matches."""
+    return target.parent / f".{target.name}.{secrets.token_hex(4)}.tmp"
+
+
+def remove_leftovers(target: Path) -> None:
+    """Delete the hidden files that killed writers of ``target`` left behind.
+
+    Call it only where no other writer of ``target`` can be alive.
+    """
+    for leftover in target.parent.glob(f".{target.name}.*.tmp"):
+        leftover.unlink(missing_ok=True)
+
+
+def sync_file(path: Path) -> None:
+    """Flush one file to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(path: Path) -> None:
+    """Flush a folder's entries to the disk, so that a rename in it lasts."""
+    sync_file(path)

@@ -1,0 +1,8 @@
+"""The data sets: deterministic histories of the source database."""
+
+from __future__ import annotations
+
+from ecommerce_pipeline.datasets.base import Dataset, advance
+from ecommerce_pipeline.datasets.registry import DATASET_NAMES, load_dataset
+
+__all__ = ["DATASET_NAMES", "Dataset", "advance", "load_dataset"]

@@ -1,0 +1,32 @@
+"""The data sets by the name that ``--dataset`` takes."""
+
+from __future__ import annotations
+
+from ecommerce_pipeline.datasets.base import Dataset
+from ecommerce_pipeline.errors import PipelineError
+
+DATASET_NAMES = ("synthetic", "complete-journey")
+
+
+def load_dataset(name: str, *, seed: int = 1, scale: int = 1) -> Dataset:
+    """Make the data set ``name``.
+
+    Args:
+        name: one of ``DATASET_NAMES``.
+        seed: what synthetic rows are drawn from; retail data has none.
+        scale: how many times the smallest synthetic size; retail data has one size.
+
+    Raises:
+        PipelineError: there is no data set of that name, or an option is out of range.
+    """
+    if name == "synthetic":
+        from ecommerce_pipeline.datasets.synthetic import Synthetic
+
+        return Synthetic(seed=seed, scale=scale)
+    if name == "complete-journey":
+        from ecommerce_pipeline.datasets.complete_journey import CompleteJourney
+
+        return CompleteJourney()
+    raise PipelineError(
+        f"there is no data set {name!r}", f"choose one of {', '.join(DATASET_NAMES)}"
+    )

@@ -1,0 +1,105 @@
+"""The data interval: the half-open span of UTC time that one run processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+
+from ecommerce_pipeline.errors import PipelineError
+
+DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class DataInterval:
+    """The rows with ``start <= updated_at < end``; both ends are aware datetimes in UTC.
+
+    Raises:
+        PipelineError: an end is not in UTC, or the end is not after the start.
+    """
+
+    start: datetime
+    end: datetime
+
+    def __post_init__(self) -> None:
+        for name, moment in (("start", self.start), ("end", self.end)):
+            if moment.utcoffset() != timedelta(0):
+                raise PipelineError(
+                    f"the data interval's {name} {moment} is not in UTC",
+                    "give it with the offset +00:00",
+                )
+        if self.end <= self.start:
+            raise PipelineError(
+                f"the data interval ends at {self.end:%Y-%m-%dT%H:%M:%SZ}, "
+                f"not after its start {self.start:%Y-%m-%dT%H:%M:%SZ}",
+                "give an end after the start",
+            )
+
+    @classmethod
+    def for_day(cls, day: date) -> DataInterval:
+        """The UTC calendar day ``day``."""
+        start = datetime.combine(day, time(), UTC)
+        return cls(start, start + DAY)
+
+    @classmethod
+    def parse(cls, text: str) -> DataInterval:
+        """Read a day (``2025-01-31``) or an ISO 8601 interval (``START/END``, both with offset).
+
+        Raises:
+            PipelineError: the text is neither.
+        """
+        if "/" not in text:
+            return cls.for_day(parse_day(text))
+        start, _, end = text.partition("/")
+        try:
+            return cls(_as_utc(start), _as_utc(end))
+        except ValueError:
+            raise PipelineError(
+                f"{text!r} is not a data interval",
+                "write it as 2025-01-31 or 2025-01-31T00:00:00Z/2025-02-01T00:00:00Z",
+            ) from None
+
+    @property
+    def label(self) -> str:
+        """A short name that is safe in a path: ``2025-01-31`` for a whole day, else both ends."""
+        if self == DataInterval.for_day(self.start.date()):
+            return self.start.date().isoformat()
+        return f"{self.start:%Y-%m-%dT%H%M%S.%fZ}--{self.end:%Y-%m-%dT%H%M%S.%fZ}"
+
+    def __str__(self) -> str:
+        return f"{_iso(self.start)}/{_iso(self.end)}"
+
+    def __contains__(self, moment: datetime) -> bool:
+        return self.start <= moment < self.end
+
+
+def parse_day(text: str) -> date:
+    """Read an ISO date.
+
+    Raises:
+        PipelineError: the text is not a calendar date written as YYYY-MM-DD.
+    """
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise PipelineError(
+            f"{text!r} is not a calendar date", "write it as YYYY-MM-DD, such as 2025-01-31"
+        ) from None
+
+
+def days(start: date, count: int) -> Iterator[DataInterval]:
+    """The daily intervals of ``count`` consecutive days from ``start``, in order."""
+    for offset in range(count):
+        yield DataInterval.for_day(start + offset * DAY)
+
+
+def _as_utc(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("no offset")
+    return moment.astimezone(UTC)
+
+
+def _iso(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")

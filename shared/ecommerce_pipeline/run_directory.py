@@ -1,0 +1,80 @@
+"""Where each thing of a run lies below its folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ecommerce_pipeline.interval import DataInterval
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """One run's folder. The paths are absolute; nothing is created by naming them."""
+
+    path: Path
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", self.path.absolute())
+
+    @property
+    def source_file(self) -> Path:
+        """The embedded source database (SQLite)."""
+        return self.path / "source.db"
+
+    @property
+    def postgres_data(self) -> Path:
+        """The data of the PostgreSQL server that ``--source postgres`` starts."""
+        return self.path / "postgres"
+
+    def landing_file(self, table: str, interval: DataInterval) -> Path:
+        """The rows of one table in one interval; its sidecar has the suffix ``.json``."""
+        return self.path / "landing" / table / f"{interval.label}.parquet"
+
+    def key_snapshot_file(self, table: str, interval: DataInterval) -> Path:
+        """The keys that the source held when the interval was extracted."""
+        return self.path / "landing" / table / f"{interval.label}.keys.parquet"
+
+    @property
+    def warehouse(self) -> Path:
+        """The private DuckDB file; only the steps open it."""
+        return self.path / "warehouse.duckdb"
+
+    @property
+    def published(self) -> Path:
+        """The readers' copy: a link to one whole version, replaced atomically."""
+        return self.path / "published"
+
+    @property
+    def published_versions(self) -> Path:
+        """The folder that holds the published versions."""
+        return self.path / ".published"
+
+    @property
+    def dashboard(self) -> Path:
+        """The dashboard's page."""
+        return self.path / "dashboard" / "index.html"
+
+    @property
+    def notifications(self) -> Path:
+        """Where notifications go when no webhook is set."""
+        return self.path / "notifications.jsonl"
+
+    @property
+    def step_journal(self) -> Path:
+        """One line for each attempt of a step, appended by the step itself."""
+        return self.path / "logs" / "steps.jsonl"
+
+    def step_log(self, step: str, interval: DataInterval) -> Path:
+        """The output of one step's last attempts, third-party noise included."""
+        return self.path / "logs" / interval.label / f"{step}.log"
+
+    @property
+    def dbt_target(self) -> Path:
+        """dbt's artifacts and partial-parse state for this run folder."""
+        return self.path / "dbt"
+
+    @property
+    def record(self) -> Path:
+        """The run record, ``run.json``."""
+        return self.path / "run.json"

@@ -1,0 +1,8 @@
+"""The source database: SQLite and PostgreSQL behind one interface, chosen by URL."""
+
+from __future__ import annotations
+
+from ecommerce_pipeline.source.base import ColumnInfo, Source, TableChanges
+from ecommerce_pipeline.source.connect import connect, redact
+
+__all__ = ["ColumnInfo", "Source", "TableChanges", "connect", "redact"]

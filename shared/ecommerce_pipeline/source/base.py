@@ -1,0 +1,85 @@
+"""What every source database can do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+import pyarrow as pa
+
+from ecommerce_pipeline.contract import ColumnType, Table
+from ecommerce_pipeline.interval import DataInterval
+
+
+@dataclass(frozen=True, slots=True)
+class TableChanges:
+    """Some of one day's changes of one table.
+
+    Attributes:
+        table: the table's name.
+        upserts: whole rows in the table's Arrow schema, inserted or replacing by key.
+        deleted_keys: rows to delete, only the key columns; None where there are none.
+    """
+
+    table: str
+    upserts: pa.Table
+    deleted_keys: pa.Table | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnInfo:
+    """A column as the database declares it; ``type`` is None where the contract knows no such type."""
+
+    name: str
+    declared_type: str
+    type: ColumnType | None
+
+
+class Source(Protocol):
+    """An open source database.
+
+    Every method raises ``PipelineError`` when the database cannot be reached, refuses the
+    credentials, or lacks the table; no message holds a credential.
+    """
+
+    def create_tables(self) -> None:
+        """Create the contract's tables with their ``updated_at`` indexes, where missing."""
+
+    def drop_tables(self) -> None:
+        """Drop the contract's tables and the data set's position."""
+
+    def table_names(self) -> set[str]:
+        """The names of all tables in the database."""
+
+    def columns(self, table: Table) -> Mapping[str, ColumnInfo]:
+        """The table's columns as declared, by name; raises when there is no such table."""
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Commit what the block did, or roll it back when it raises."""
+
+    def apply(self, changes: TableChanges) -> None:
+        """Delete and upsert rows; call it inside ``transaction``."""
+
+    def state(self) -> Mapping[str, str]:
+        """What ``set_state`` stored: the data set's identity and position; empty at first."""
+
+    def set_state(self, state: Mapping[str, str]) -> None:
+        """Store the data set's identity and position; call it inside ``transaction``."""
+
+    def newest_update(self, before: datetime) -> datetime | None:
+        """The newest ``updated_at`` of any contract table before a moment; None where no row."""
+
+    def read_interval(self, table: Table, interval: DataInterval) -> Iterator[pa.RecordBatch]:
+        """The interval's rows in the table's exact Arrow schema, ordered by updated_at and key.
+
+        Memory stays bounded however many rows there are.
+        """
+
+    def read_keys(self, table: Table) -> Iterator[pa.RecordBatch]:
+        """The keys that the table holds now, ordered."""
+
+    def close(self) -> None:
+        """Close the connection."""
