@@ -28,7 +28,7 @@ def atomic_file(target: Path, *, point: str) -> Iterator[Path]:
         yield temporary
         sync_file(temporary)
         crash_point(f"{point}:before_rename")
-        os.replace(temporary, target)
+        temporary.replace(target)
         sync_folder(target.parent)
         crash_point(f"{point}:after_rename")
     finally:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.interval import DataInterval
@@ -52,6 +53,27 @@ class StepContext:
             source_url=environment.get("PIPELINE_SOURCE_URL") or f"sqlite:///{run.source_file}",
             max_staleness=_max_staleness(environment),
             slack_webhook_url=environment.get("PIPELINE_SLACK_WEBHOOK_URL") or None,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The context as JSON values, credentials included: for pipes, never for files."""
+        return {
+            "run_dir": str(self.run.path),
+            "interval": str(self.interval),
+            "source_url": self.source_url,
+            "max_staleness_seconds": self.max_staleness.total_seconds(),
+            "slack_webhook_url": self.slack_webhook_url,
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> StepContext:
+        """The inverse of ``to_json``."""
+        return cls(
+            run=RunDirectory(Path(values["run_dir"])),
+            interval=DataInterval.parse(values["interval"]),
+            source_url=values["source_url"],
+            max_staleness=timedelta(seconds=values["max_staleness_seconds"]),
+            slack_webhook_url=values["slack_webhook_url"],
         )
 
 

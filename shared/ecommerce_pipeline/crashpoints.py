@@ -1,4 +1,4 @@
-"""Named points at which a crash test kills the process; outside such a test they cost one look-up."""
+"""Named points at which a crash test kills the process; elsewhere they cost one look-up."""
 
 from __future__ import annotations
 

@@ -6,9 +6,18 @@ on the data interval. A failure raises ``PipelineError``.
 
 from __future__ import annotations
 
-from ecommerce_pipeline.contract import TABLE_BY_NAME
+from collections.abc import Callable
+
 from ecommerce_pipeline.context import StepContext
+from ecommerce_pipeline.contract import TABLE_BY_NAME
 from ecommerce_pipeline.result import StepResult
+
+
+def call(name: str, context: StepContext) -> StepResult:
+    """Run the step that the specification calls ``name``."""
+    if name.startswith("extract_"):
+        return extract(context, name.removeprefix("extract_"))
+    return _STEPS[name](context)
 
 
 def check_source_freshness(context: StepContext) -> StepResult:
@@ -100,3 +109,18 @@ def notify_failure(context: StepContext, step: str, reason: str) -> StepResult:
     from ecommerce_pipeline import notify
 
     return notify.notify_failure(context, step=step, reason=reason)
+
+
+_STEPS: dict[str, Callable[[StepContext], StepResult]] = {
+    "check_source_freshness": check_source_freshness,
+    "load_raw": load_raw,
+    "dbt_run_staging": dbt_run_staging,
+    "dbt_test_staging": dbt_test_staging,
+    "dbt_snapshot": dbt_snapshot,
+    "dbt_run_marts": dbt_run_marts,
+    "dbt_test_marts": dbt_test_marts,
+    "validate_output": validate_output,
+    "publish": publish,
+    "refresh_dashboard": refresh_dashboard,
+    "notify_slack": notify_slack,
+}

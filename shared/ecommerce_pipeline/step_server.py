@@ -1,0 +1,168 @@
+"""A warm process that runs each step in a forked child of its own.
+
+dbt takes seconds to import; the server imports it once and every step starts from there. The
+child belongs to the connection that asked for it: when the client goes away, by time-out or by
+SIGKILL, the child kills its own process group, so that no writer outlives the task it served.
+
+Start it with ``running()``; ``execution.run_step`` is the client.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ecommerce_pipeline.context import StepContext
+from ecommerce_pipeline.errors import PipelineError
+
+ENVIRONMENT_VARIABLE = "PIPELINE_STEP_SERVER"
+
+
+@contextmanager
+def running() -> Iterator[Path]:
+    """Start a server and yield its socket's path; it ends with the block or with this process.
+
+    The socket lies in a folder that only this user can enter.
+    """
+    with tempfile.TemporaryDirectory(prefix="step-server-", ignore_cleanup_errors=True) as folder:
+        address = Path(folder) / "socket"
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(address))
+            listener.listen(64)
+            process = _start(listener)
+        try:
+            yield address
+        finally:
+            _stop(process)
+
+
+def _start(listener: socket.socket) -> subprocess.Popen[bytes]:
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    return subprocess.Popen(
+        [sys.executable, "-m", __name__, str(listener.fileno())],
+        stdin=subprocess.PIPE,  # the lifeline: its end tells the server that the owner is gone
+        pass_fds=[listener.fileno()],
+        start_new_session=True,
+        env=environment,
+    )
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    if process.stdin is not None:
+        process.stdin.close()
+    try:
+        process.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def serve(listener: socket.socket, lifeline: int) -> None:
+    """Fork a child for each connection until the lifeline closes, then remove the socket."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the children
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches the owner, who then stops us
+    _preload()
+    while True:
+        ready, _, _ = select.select([listener, lifeline], [], [])
+        if lifeline in ready:
+            shutil.rmtree(Path(listener.getsockname()).parent, ignore_errors=True)
+            return
+        connection, _ = listener.accept()
+        if os.fork() == 0:
+            listener.close()
+            _be_child(connection)
+        connection.close()
+
+
+def _preload() -> None:
+    """Import what steps need, while the first client may already be waiting."""
+    from ecommerce_pipeline import dbt, extract, load, publish  # noqa: F401 (warms the fork)
+
+    dbt.preload()
+
+
+def _be_child(connection: socket.socket) -> None:
+    """Run the one step that the connection asks for, reply, and exit."""
+    os.setsid()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    stream = connection.makefile("rwb")
+    send(stream, {"pid": os.getpid()})
+    request = receive(stream)
+    if request is not None:
+        threading.Thread(target=_die_with_client, args=[connection], daemon=True).start()
+        _send_output_to(Path(request["log"]))
+        with contextlib.suppress(BrokenPipeError):
+            send(stream, _run(request))
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def _die_with_client(connection: socket.socket) -> None:
+    """Kill this process group once the client's end is closed."""
+    with contextlib.suppress(OSError):
+        connection.recv(1)
+    os.killpg(0, signal.SIGKILL)
+
+
+def _send_output_to(log: Path) -> None:
+    """Let everything that the step or a library prints go to the step's log."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+
+
+def _run(request: dict[str, Any]) -> dict[str, Any]:
+    from ecommerce_pipeline import steps
+
+    os.environ.update(request["environment"])
+    try:
+        result = steps.call(request["step"], StepContext.from_json(request["context"]))
+    except PipelineError as error:
+        return {"fault": error.fault, "mend": error.mend, "retryable": error.retryable}
+    except Exception as error:
+        traceback.print_exc()
+        return {
+            "fault": f"{request['step']} failed unexpectedly: {type(error).__name__}: {error}",
+            "mend": f"read the traceback in {request['log']}",
+            "retryable": True,
+        }
+    return {"rows": dict(result.rows), "details": dict(result.details)}
+
+
+def send(stream: BinaryIO, message: dict[str, Any]) -> None:
+    """Write one message as a line of JSON."""
+    stream.write(json.dumps(message).encode() + b"\n")
+    stream.flush()
+
+
+def receive(stream: BinaryIO) -> dict[str, Any] | None:
+    """Read one message; None when the other side has gone."""
+    try:
+        line = stream.readline()
+    except ConnectionError:
+        return None
+    if not line.endswith(b"\n"):
+        return None
+    message: dict[str, Any] = json.loads(line)
+    return message
+
+
+if __name__ == "__main__":
+    serve(socket.socket(fileno=int(sys.argv[1])), sys.stdin.fileno())
