@@ -18,6 +18,8 @@ CRASH_POINTS = (
     "publish:after_rename",
     "dashboard:before_rename",
     "dashboard:after_rename",
+    "record:before_rename",
+    "record:after_rename",
     "notification:before_append",
     "notification:after_append",
 )

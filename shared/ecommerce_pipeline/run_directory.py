@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.interval import DataInterval
 
 
@@ -69,12 +71,75 @@ class RunDirectory:
         """The output of one step's last attempts, third-party noise included."""
         return self.path / "logs" / interval.label / f"{step}.log"
 
+    def interval_record(self, interval: DataInterval) -> Path:
+        """What the control notes of one interval's run; the other tools keep theirs."""
+        return self.path / "logs" / interval.label / "run.json"
+
     @property
     def dbt_target(self) -> Path:
         """dbt's artifacts and partial-parse state for this run folder."""
         return self.path / "dbt"
 
     @property
+    def tool_home(self) -> Path:
+        """The home of the tool's services: databases, configuration, state."""
+        return self.path / "tool"
+
+    @property
+    def lock(self) -> Path:
+        """Held by whoever runs intervals here, so that two runs never overlap."""
+        return self.path / ".run.lock"
+
+    @property
+    def driver_lock(self) -> Path:
+        """Held by the driver that owns the folder."""
+        return self.path / ".driver.lock"
+
+    @property
     def record(self) -> Path:
         """The run record, ``run.json``."""
         return self.path / "run.json"
+
+    def clear(self) -> None:
+        """Remove what an earlier run left, and nothing that a run does not make.
+
+        Raises:
+            PipelineError: the folder holds files but no run record, so it is not a run's.
+        """
+        if not self.path.exists():
+            return
+        if not self.path.is_dir() or (self._holds_files() and not self.record.exists()):
+            raise PipelineError(
+                f"{self.path} holds files but is not a run's folder",
+                "name an empty or a new folder with --run-dir",
+            )
+        for pattern in _MADE_BY_RUNS:
+            for found in self.path.glob(pattern):
+                _remove(found)
+
+    def _holds_files(self) -> bool:
+        locks = {self.lock, self.driver_lock}
+        return any(found not in locks for found in self.path.iterdir())
+
+
+_MADE_BY_RUNS = (
+    "source.db*",
+    "postgres",
+    "landing",
+    "warehouse.duckdb*",
+    "published",
+    ".published",
+    "dashboard",
+    "notifications.jsonl",
+    "logs",
+    "dbt",
+    "tool",
+    "run.json",
+)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()

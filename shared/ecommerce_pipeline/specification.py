@@ -32,6 +32,7 @@ class StepSpecification:
     uses_warehouse: bool = True
 
 
+MAX_PARALLEL_STEPS = 2
 EXTRACT_STEPS = tuple(f"extract_{table.name}" for table in TABLES)
 
 STEPS = (

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from typing import Protocol
 
+from ecommerce_pipeline.contract import TABLES
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.interval import DAY
 from ecommerce_pipeline.source.base import Source, TableChanges
@@ -29,6 +30,22 @@ class Dataset(Protocol):
 
     def changes(self, day: date) -> Iterator[TableChanges]:
         """One day's changes, in blocks of bounded size; every ``updated_at`` lies in that day."""
+
+
+def start_anew(source: Source) -> None:
+    """Make the contract's tables, empty, replacing only tables that a data set filled before.
+
+    Raises:
+        PipelineError: the database has such a table that no data set filled.
+    """
+    foreign = {table.name for table in TABLES} & source.table_names()
+    if foreign and not source.state():
+        raise PipelineError(
+            f"the database already has {', '.join(sorted(foreign))}, which no data set filled",
+            "use it as it is with --dataset none, or name an empty database",
+        )
+    source.drop_tables()
+    source.create_tables()
 
 
 def advance(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 from ecommerce_pipeline.datasets.base import Dataset
 from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.source.base import Source
 
 DATASET_NAMES = ("synthetic", "complete-journey")
 
@@ -30,3 +33,17 @@ def load_dataset(name: str, *, seed: int = 1, scale: int = 1) -> Dataset:
     raise PipelineError(
         f"there is no data set {name!r}", f"choose one of {', '.join(DATASET_NAMES)}"
     )
+
+
+def held_dataset(source: Source) -> Dataset:
+    """The data set that the source was loaded with.
+
+    Raises:
+        PipelineError: no data set was loaded there.
+    """
+    state = source.state()
+    if not state:
+        raise PipelineError(
+            "the source holds no data set", "load one first with: ecommerce-pipeline source load"
+        )
+    return load_dataset(state["dataset"], **json.loads(state["options"]))

@@ -1,0 +1,74 @@
+"""Runs the control as cron would: ``pipeline.py`` in a process of its own for each interval.
+
+    python cron_impl/run.py --days 3
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ecommerce_pipeline.command import main
+from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.interval import DataInterval
+from ecommerce_pipeline.record import FAILED, RUNNING, IntervalRun, interval_run_from_json
+from ecommerce_pipeline.variant import VariantSettings
+
+HERE = Path(__file__).parent
+
+
+class Cron:
+    """The control: no services; the record is what ``pipeline.py`` leaves on disk."""
+
+    name = "cron"
+    packages: Sequence[str] = ("tenacity",)
+    addresses: Mapping[str, str] = {}
+
+    def start(self, settings: VariantSettings) -> None:
+        """Remember the settings; there is nothing to start."""
+        self._settings = settings
+
+    def run_interval(self, interval: DataInterval) -> IntervalRun:
+        """Start ``pipeline.py`` for one interval and wait for it."""
+        return self.backfill([interval])[0]
+
+    def backfill(self, intervals: Sequence[DataInterval]) -> list[IntervalRun]:
+        """Start ``pipeline.py`` once for all intervals; it stops at the first failure.
+
+        Raises:
+            PipelineError: it ended before it began the first interval.
+        """
+        run = self._settings.run
+        for interval in intervals:
+            run.interval_record(interval).unlink(missing_ok=True)
+        log = run.path / "logs" / "cron.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as output:
+            command = [sys.executable, str(HERE / "pipeline.py"), *map(str, intervals)]
+            environment = {**os.environ, **self._settings.environment}
+            subprocess.run(
+                command, env=environment, stdout=output, stderr=output, stdin=subprocess.DEVNULL,
+                check=False,
+            )
+        begun = [interval for interval in intervals if run.interval_record(interval).exists()]
+        if not begun:
+            raise PipelineError("pipeline.py ended before its first step", f"read {log}")
+        return [self._interval_run(interval) for interval in begun]
+
+    def stop(self) -> None:
+        """Nothing was started."""
+
+    def _interval_run(self, interval: DataInterval) -> IntervalRun:
+        """What the pipeline noted; a run that was killed is a failed one."""
+        text = self._settings.run.interval_record(interval).read_text()
+        interval_run = interval_run_from_json(json.loads(text))
+        return replace(interval_run, state=FAILED) if interval_run.state == RUNNING else interval_run
+
+
+if __name__ == "__main__":
+    main(Cron, default_run_dir=HERE.parent / "runs" / "cron")

@@ -1,0 +1,104 @@
+"""What an orchestrator would bring: retries with backoff, parallel steps, a record of each run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+from types import TracebackType
+
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential
+
+from ecommerce_pipeline import steps
+from ecommerce_pipeline.atomic import atomic_file
+from ecommerce_pipeline.context import StepContext
+from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.execution import run_step
+from ecommerce_pipeline.record import FAILED, RUNNING, SUCCESS, IntervalRun, StepRun, to_json
+from ecommerce_pipeline.specification import MAX_PARALLEL_STEPS, STEP_BY_NAME
+
+
+class IntervalRunner:
+    """Runs the steps of one interval and keeps a record of them on disk.
+
+    Leaving the block with an error notifies of the failure and lets the error through.
+    """
+
+    def __init__(self, context: StepContext) -> None:
+        self._context = context
+        self._steps: dict[str, StepRun] = {}
+        self._started_at = datetime.now(UTC)
+
+    def __enter__(self) -> IntervalRunner:
+        self._write(RUNNING)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._write(SUCCESS if error is None else FAILED)
+        if isinstance(error, PipelineError):
+            failed = [step.name for step in self._steps.values() if step.state == FAILED]
+            steps.notify_failure(self._context, step=", ".join(failed), reason=str(error))
+
+    def step(self, name: str) -> None:
+        """Run one step, trying again after a failure that may pass."""
+        specification = STEP_BY_NAME[name]
+        attempts = Retrying(
+            stop=stop_after_attempt(1 + specification.retries),
+            wait=wait_exponential(multiplier=specification.retry_delay_seconds),
+            retry=retry_if_exception(_may_pass),
+            before=lambda state: self._begin(name, state),
+            reraise=True,
+        )
+        try:
+            attempts(run_step, name, self._context)
+        except BaseException:
+            self._end(name, FAILED)
+            raise
+        self._end(name, SUCCESS)
+
+    def in_parallel(self, names: Sequence[str]) -> None:
+        """Run several steps side by side and wait for all; the first failure is raised."""
+        with ThreadPoolExecutor(MAX_PARALLEL_STEPS) as pool:
+            outcomes = [pool.submit(self.step, name) for name in names]
+        for outcome in outcomes:
+            outcome.result()
+
+    def _begin(self, name: str, state: RetryCallState) -> None:
+        self._steps[name] = StepRun(
+            name=name,
+            state=RUNNING,
+            tool_state=RUNNING,
+            attempts=state.attempt_number,
+            started_at=datetime.now(UTC),
+            ended_at=None,
+        )
+
+    def _end(self, name: str, state: str) -> None:
+        self._steps[name] = replace(
+            self._steps[name], state=state, tool_state=state, ended_at=datetime.now(UTC)
+        )
+
+    def _write(self, state: str) -> None:
+        interval_run = IntervalRun(
+            interval=str(self._context.interval),
+            run_id=f"cron-{self._started_at:%Y%m%dT%H%M%S.%fZ}",
+            state=state,
+            tool_state=state,
+            started_at=self._started_at,
+            ended_at=None if state == RUNNING else datetime.now(UTC),
+            steps=tuple(self._steps.values()),
+        )
+        target = self._context.run.interval_record(self._context.interval)
+        with atomic_file(target, point="record") as temporary:
+            temporary.write_text(json.dumps(to_json(interval_run), indent=2))
+
+
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, PipelineError) and error.retryable

@@ -1,0 +1,88 @@
+"""The command ``ecommerce-pipeline``: make and fill a source database, run one step by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import closing
+from datetime import date
+
+import click
+
+from ecommerce_pipeline import source as source_database
+from ecommerce_pipeline.command import run_calmly
+from ecommerce_pipeline.context import StepContext
+from ecommerce_pipeline.datasets import (
+    DATASET_NAMES,
+    Dataset,
+    advance,
+    held_dataset,
+    load_dataset,
+    start_anew,
+)
+from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.execution import run_step
+from ecommerce_pipeline.interval import DataInterval, parse_day
+from ecommerce_pipeline.specification import STEP_NAMES
+
+
+@click.group()
+def cli() -> None:
+    """Make and fill a source database, or run one step by hand."""
+
+
+@cli.group()
+def source() -> None:
+    """Make and fill a source database; URL is sqlite:////PATH or postgresql://…"""
+
+
+@source.command()
+@click.argument("url")
+def create(url: str) -> None:
+    """Make the five tables with their indexes, empty; only a data set's rows are replaced."""
+    with closing(source_database.connect(url, create=True)) as database:
+        start_anew(database)
+    click.echo(f"created the tables in {source_database.redact(url)}")
+
+
+@source.command()
+@click.argument("url")
+@click.option("--dataset", type=click.Choice(DATASET_NAMES), default="synthetic")
+@click.option("--scale", type=click.IntRange(min=1), default=1)
+@click.option("--seed", type=click.IntRange(min=0), default=1)
+def load(url: str, dataset: str, scale: int, seed: int) -> None:
+    """Load a data set's first day, which brings the initial rows."""
+    chosen = load_dataset(dataset, scale=scale, seed=seed)
+    _advance(url, lambda database: chosen, chosen.first_day)
+
+
+@source.command("advance")
+@click.argument("url")
+@click.option("--to", "to_day", required=True, help="The UTC day at whose end it should stand.")
+def advance_command(url: str, to_day: str) -> None:
+    """Apply the data set's further days up to and including --to."""
+    _advance(url, held_dataset, parse_day(to_day))
+
+
+@cli.command("run-step")
+@click.argument("step", type=click.Choice(STEP_NAMES))
+@click.argument("interval")
+def run_step_command(step: str, interval: str) -> None:
+    """Run STEP for INTERVAL (2025-01-31 or START/END), set up by PIPELINE_* variables."""
+    result = run_step(step, StepContext.from_environment(DataInterval.parse(interval)))
+    click.echo(json.dumps({"rows": dict(result.rows), "details": dict(result.details)}))
+
+
+def _advance(
+    url: str, dataset_of: Callable[[source_database.Source], Dataset], to_day: date
+) -> None:
+    with closing(source_database.connect(url)) as database:
+        reached = advance(
+            database, dataset_of(database), to_day, lambda day: click.echo(f"{day}  advanced")
+        )
+    click.echo(f"the source stands at the end of {reached}")
+
+
+def main() -> None:
+    """Run the command; a user's mistake ends in one line."""
+    run_calmly(cli)

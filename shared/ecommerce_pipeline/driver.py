@@ -1,0 +1,228 @@
+"""One driver for every variant: it makes the source, triggers intervals, waits and records."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ecommerce_pipeline import journal, record, source
+from ecommerce_pipeline.context import StepContext
+from ecommerce_pipeline.datasets import Dataset, advance, load_dataset, start_anew
+from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.interval import DataInterval, days
+from ecommerce_pipeline.lock import exclusive
+from ecommerce_pipeline.progress import Progress
+from ecommerce_pipeline.record import FAILED, SUCCESS, IntervalRun, RunRecord
+from ecommerce_pipeline.run_directory import RunDirectory
+from ecommerce_pipeline.source.postgres_server import running_server
+from ecommerce_pipeline.variant import Variant, VariantSettings
+
+NO_DATASET = "none"
+DAILY, BACKFILL = "daily", "backfill"
+SQLITE, POSTGRES = "sqlite", "postgres"
+PACKAGES = ("dbt-core", "dbt-duckdb", "duckdb", "pandas", "pyarrow")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The command's options.
+
+    Attributes:
+        run_dir: the run's folder; made anew unless ``resume``.
+        dataset: a name of ``DATASET_NAMES``, or ``none`` for an existing database.
+        scale: the synthetic data set's size.
+        seed: the synthetic data set's seed.
+        start: the first day; None means the data set's first.
+        days: how many daily intervals.
+        mode: ``daily`` or ``backfill``.
+        source: ``sqlite``, ``postgres`` or the URL of an existing database.
+        keep_up: leave the tool's pages up until Ctrl+C.
+        resume: go on in the folder as it is.
+    """
+
+    run_dir: Path
+    dataset: str = "synthetic"
+    scale: int = 1
+    seed: int = 1
+    start: date | None = None
+    days: int = 3
+    mode: str = DAILY
+    source: str = SQLITE
+    keep_up: bool = False
+    resume: bool = False
+
+
+def drive(variant: Variant, options: Options, progress: Progress) -> RunRecord:
+    """Run the variant over the options' intervals and write ``run.json`` after each trigger.
+
+    ``daily`` advances the source day by day and triggers each interval; ``backfill`` advances it
+    to the end, then hands all intervals to the tool's own backfill.
+
+    Raises:
+        PipelineError: an option does not fit, or the source or the tool cannot be started.
+    """
+    dataset = _dataset(options)
+    intervals = list(days(_start(options, dataset), options.days))
+    run = RunDirectory(options.run_dir)
+    run.path.mkdir(parents=True, exist_ok=True)
+    with exclusive(run.driver_lock):
+        history = _history(run) if options.resume else []
+        if not options.resume:
+            run.clear()
+        the_record = _new_record(variant, options, dataset, history)
+        the_record.write(run.record)
+        try:
+            with _source_url(options, run) as source_url:
+                if dataset is not None and not options.resume:
+                    with closing(source.connect(source_url, create=True)) as database:
+                        start_anew(database)
+                settings = _settings(run, source_url, intervals[0])
+                _run(variant, settings, dataset, intervals, the_record, progress, options.keep_up)
+        finally:
+            _finish(the_record, run, len(intervals))
+    progress.summary(the_record, run)
+    return the_record
+
+
+def _run(
+    variant: Variant,
+    settings: VariantSettings,
+    dataset: Dataset | None,
+    intervals: Sequence[DataInterval],
+    the_record: RunRecord,
+    progress: Progress,
+    keep_up: bool,
+) -> None:
+    """Start the tool, trigger everything, and stop the tool whatever happened."""
+    backfill = the_record.mode == BACKFILL
+    batches = [intervals] if backfill else [[interval] for interval in intervals]
+    try:
+        progress.say(f"{variant.name}: starting")
+        variant.start(settings)
+        for batch in batches:
+            if dataset is not None:
+                day = batch[-1].start.date()
+                the_record.history.append(_advance(settings, dataset, day, progress))
+            with progress.following(settings.run, batch):
+                runs = variant.backfill(batch) if backfill else [variant.run_interval(batch[0])]
+            _note(the_record, settings.run, runs)
+            if any(run.state != SUCCESS for run in runs):
+                break
+        if keep_up:
+            progress.wait_for_interrupt(variant.addresses)
+    finally:
+        progress.say(f"{variant.name}: stopping")
+        variant.stop()
+
+
+def _advance(
+    settings: VariantSettings, dataset: Dataset, day: date, progress: Progress
+) -> dict[str, str]:
+    """Bring the source to the end of a day; the history's entry for it."""
+    with closing(source.connect(settings.source_url)) as database:
+        reached = advance(database, dataset, day, progress.source_advanced)
+    return {"advance": reached.isoformat()}
+
+
+def _note(the_record: RunRecord, run: RunDirectory, runs: Sequence[IntervalRun]) -> None:
+    for interval_run in runs:
+        the_record.intervals.append(_with_rows(run, interval_run))
+        the_record.history.append({"interval": interval_run.interval, "state": interval_run.state})
+    the_record.write(run.record)
+
+
+def _with_rows(run: RunDirectory, interval_run: IntervalRun) -> IntervalRun:
+    """Add each step's rows, which the step itself noted in the journal."""
+    rows = {
+        entry.step: entry.rows
+        for entry in journal.read(run, interval_run.interval)
+        if entry.outcome == SUCCESS
+    }
+    steps = tuple(replace(step, rows=rows.get(step.name, {})) for step in interval_run.steps)
+    return replace(interval_run, steps=steps)
+
+
+def _finish(the_record: RunRecord, run: RunDirectory, expected: int) -> None:
+    states = [interval_run.state for interval_run in the_record.intervals]
+    the_record.state = SUCCESS if states == [SUCCESS] * expected else FAILED
+    the_record.ended_at = datetime.now(UTC)
+    the_record.write(run.record)
+
+
+def _new_record(
+    variant: Variant,
+    options: Options,
+    dataset: Dataset | None,
+    history: list[dict[str, str]],
+) -> RunRecord:
+    installed = {package: version(package) for package in (*PACKAGES, *variant.packages)}
+    return RunRecord(
+        variant=variant.name,
+        versions={"python": platform.python_version(), **installed},
+        dataset={"name": options.dataset, "options": dict(dataset.options) if dataset else {}},
+        source=source.redact(options.source),
+        mode=options.mode,
+        started_at=datetime.now(UTC),
+        history=history,
+    )
+
+
+def _history(run: RunDirectory) -> list[dict[str, str]]:
+    values: Mapping[str, Any] = record.read(run.record)
+    return list(values["history"])
+
+
+def _dataset(options: Options) -> Dataset | None:
+    if options.dataset != NO_DATASET:
+        return load_dataset(options.dataset, seed=options.seed, scale=options.scale)
+    if options.source in (SQLITE, POSTGRES):
+        raise PipelineError(
+            "--dataset none uses an existing database, but --source names none",
+            "give its URL with --source, such as sqlite:////data/shop.db",
+        )
+    if options.start is None:
+        raise PipelineError(
+            "--dataset none does not know the first day", "give it with --start YYYY-MM-DD"
+        )
+    return None
+
+
+def _start(options: Options, dataset: Dataset | None) -> date:
+    if options.start is not None:
+        return options.start
+    if dataset is None:
+        raise PipelineError("no first day is known", "give it with --start YYYY-MM-DD")
+    return dataset.first_day
+
+
+@contextmanager
+def _source_url(options: Options, run: RunDirectory) -> Iterator[str]:
+    """The source's URL, with a server of our own behind it where the options ask for one."""
+    if options.source == SQLITE:
+        yield f"sqlite:///{run.source_file}"
+    elif options.source == POSTGRES:
+        with running_server(run.postgres_data) as url:
+            yield url
+    else:
+        yield options.source
+
+
+def _settings(
+    run: RunDirectory, source_url: str, first: DataInterval
+) -> VariantSettings:
+    """The settings of the tool; webhook and staleness come from the environment."""
+    environment = {**os.environ, "PIPELINE_RUN_DIR": str(run.path)}
+    context = StepContext.from_environment(first, environment)
+    return VariantSettings(
+        run=run,
+        source_url=source_url,
+        slack_webhook_url=context.slack_webhook_url,
+        max_staleness=context.max_staleness,
+    )

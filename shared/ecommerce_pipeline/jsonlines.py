@@ -1,0 +1,49 @@
+"""Files of one JSON object a line, appended to by many processes, read while they grow."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+
+def append(path: Path, value: Mapping[str, Any]) -> None:
+    """Add one line and sync the file.
+
+    The line goes out as one ``O_APPEND`` write, so that writers at the same time keep apart. A
+    line that a killed or full-disk writer left torn is ended first.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        line = json.dumps(value, sort_keys=True).encode() + b"\n"
+        _write_all(descriptor, b"\n" + line if _ends_torn(descriptor) else line)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield each whole line's object, leaving out torn lines; nothing where there is no file."""
+    if not path.exists():
+        return
+    for line in path.read_bytes().split(b"\n"):
+        try:
+            yield json.loads(line)
+        except ValueError:
+            continue
+
+
+def _ends_torn(descriptor: int) -> bool:
+    size = os.fstat(descriptor).st_size
+    return size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]

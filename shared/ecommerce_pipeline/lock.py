@@ -1,0 +1,35 @@
+"""A lock between processes that the kernel releases when its holder dies, however it dies."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ecommerce_pipeline.errors import PipelineError
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold the lock ``path`` for the block.
+
+    Raises:
+        PipelineError: another process holds it; the message names that process.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise PipelineError(
+                f"another run (process {file.read().strip() or 'unknown'}) holds {path}",
+                "wait until it has ended; two runs never overlap",
+                retryable=True,
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield

@@ -1,0 +1,123 @@
+"""Reading the published copy: one whole version, whatever is being published meanwhile."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import duckdb
+
+from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.interval import DataInterval
+from ecommerce_pipeline.run_directory import RunDirectory
+
+MANIFEST = "manifest.json"
+DATABASE = "warehouse.duckdb"
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedTable:
+    """What one table holds.
+
+    Attributes:
+        columns: the DuckDB type of each column, in order.
+        rows: how many rows there are.
+        checksum: the sum of DuckDB's ``hash(row)`` modulo 2^64 in hexadecimal; it does not
+            depend on the rows' order.
+    """
+
+    columns: Mapping[str, str]
+    rows: int
+    checksum: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a version holds.
+
+    Attributes:
+        interval: the data interval whose run published it.
+        newest_interval: the loaded interval with the latest end.
+        tables: by ``schema.table``.
+    """
+
+    interval: DataInterval
+    newest_interval: DataInterval
+    tables: Mapping[str, PublishedTable]
+
+    def write(self, folder: Path) -> None:
+        """Write ``manifest.json``, the same bytes for the same content."""
+        values = {
+            "interval": str(self.interval),
+            "newest_interval": str(self.newest_interval),
+            "tables": {name: asdict(self.tables[name]) for name in sorted(self.tables)},
+        }
+        (folder / MANIFEST).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest:
+        """Read the ``manifest.json`` of a version."""
+        values = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        return cls(
+            interval=DataInterval.parse(values["interval"]),
+            newest_interval=DataInterval.parse(values["newest_interval"]),
+            tables={name: PublishedTable(**table) for name, table in values["tables"].items()},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedCopy:
+    """An open version; the connection, in UTC, has each table under its schema and name."""
+
+    manifest: Manifest
+    connection: duckdb.DuckDBPyConnection
+
+
+@contextmanager
+def open_published(run: RunDirectory) -> Iterator[PublishedCopy]:
+    """Open the current version of a run's published copy.
+
+    The tables are views over the Parquet files, so that neither the publisher nor a reader who
+    opened the DuckDB file for writing can block this one.
+
+    Raises:
+        PipelineError: nothing is published, or the copy is damaged.
+    """
+    folder = run.published.resolve()  # once: the link may point elsewhere a moment later
+    try:
+        manifest = Manifest.read(folder)
+        connection = _connect(folder, manifest)
+    except FileNotFoundError:
+        raise PipelineError(
+            f"nothing is published in {run.published}", "run the step publish first"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError, duckdb.Error) as error:
+        raise PipelineError(
+            f"the published copy {folder} is damaged: {error}", "run the step publish again"
+        ) from error
+    with connection:
+        yield PublishedCopy(manifest, connection)
+
+
+def _connect(folder: Path, manifest: Manifest) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    for name in manifest.tables:
+        schema, _, table = name.partition(".")
+        connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
+        rows = connection.read_parquet(str(parquet_file(folder, schema, table)))
+        rows.create_view(qualified(schema, table))
+    return connection
+
+
+def parquet_file(folder: Path, schema: str, table: str) -> Path:
+    """Where a version keeps one table's Parquet file."""
+    return folder / schema / f"{table}.parquet"
+
+
+def qualified(schema: str, table: str) -> str:
+    """The table's name in SQL."""
+    return ".".join('"' + name.replace('"', '""') + '"' for name in (schema, table))

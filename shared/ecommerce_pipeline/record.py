@@ -1,0 +1,148 @@
+"""The run record, ``run.json``: what ran, as each tool's own API reports it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+
+from ecommerce_pipeline.atomic import atomic_file
+from ecommerce_pipeline.errors import PipelineError
+
+SCHEMA_VERSION = 1
+SUCCESS = "success"
+FAILED = "failed"
+SKIPPED = "skipped"
+RUNNING = "running"
+
+
+@dataclass(frozen=True, slots=True)
+class StepRun:
+    """One step of one interval's run.
+
+    Attributes:
+        name: the step's name in the specification.
+        state: ``success``, ``failed``, ``skipped`` or ``running``.
+        tool_state: the state's name in the tool's own words.
+        attempts: how many times the tool started it.
+        started_at: when its last attempt started, UTC; None where it never did.
+        ended_at: when its last attempt ended, UTC; None where it never did.
+        rows: rows by table or model, from the step's own result.
+    """
+
+    name: str
+    state: str
+    tool_state: str
+    attempts: int
+    started_at: datetime | None
+    ended_at: datetime | None
+    rows: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class IntervalRun:
+    """One run of one data interval, with the steps in the order in which they started."""
+
+    interval: str
+    run_id: str
+    state: str
+    tool_state: str
+    started_at: datetime | None
+    ended_at: datetime | None
+    steps: tuple[StepRun, ...]
+
+
+@dataclass(slots=True)
+class RunRecord:
+    """Everything a reader of the run needs; ``history`` is enough to compute it anew.
+
+    Attributes:
+        variant: ``airflow``, ``dagster``, ``prefect``, ``cron`` or a further one.
+        versions: the versions of Python and of the packages that matter.
+        dataset: ``{"name": …, "options": {…}}``; the name is ``none`` for a foreign source.
+        source: the kind of source database, or its URL without the password.
+        mode: ``daily`` or ``backfill``.
+        history: in order, ``{"advance": DAY}`` and ``{"interval": INTERVAL, "state": …}``.
+        intervals: the runs, in the order in which they were triggered.
+        started_at: when the driver began, UTC.
+        ended_at: when it ended, UTC; None while it runs.
+        state: ``success``, ``failed`` or ``running``.
+    """
+
+    variant: str
+    versions: Mapping[str, str]
+    dataset: Mapping[str, Any]
+    source: str
+    mode: str
+    started_at: datetime
+    history: list[dict[str, str]] = field(default_factory=list)
+    intervals: list[IntervalRun] = field(default_factory=list)
+    ended_at: datetime | None = None
+    state: str = RUNNING
+
+    def write(self, path: Path) -> None:
+        """Replace the file atomically; its content is valid by the published schema."""
+        values = {"schema_version": SCHEMA_VERSION, **to_json(self)}
+        jsonschema.validate(values, schema())
+        with atomic_file(path, point="record") as temporary:
+            temporary.write_text(json.dumps(values, indent=2) + "\n")
+
+
+def to_json(value: RunRecord | IntervalRun) -> dict[str, Any]:
+    """The record as JSON values; times are ISO 8601 in UTC with the suffix Z."""
+    values: dict[str, Any] = json.loads(json.dumps(asdict(value), default=_time_to_json))
+    return values
+
+
+def interval_run_from_json(values: Mapping[str, Any]) -> IntervalRun:
+    """The inverse of ``to_json`` for one interval's run."""
+    steps = tuple(StepRun(**_with_times(step)) for step in values["steps"])
+    return IntervalRun(**{**_with_times(values), "steps": steps})
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The record's values, checked against the published schema.
+
+    Raises:
+        PipelineError: there is no such file, or it is not a run record.
+    """
+    try:
+        values: dict[str, Any] = json.loads(path.read_text())
+        jsonschema.validate(values, schema())
+    except FileNotFoundError:
+        raise PipelineError(
+            f"there is no run record {path}", "run a variant there first, or name another folder"
+        ) from None
+    except (ValueError, jsonschema.ValidationError) as error:
+        reason = error.message if isinstance(error, jsonschema.ValidationError) else error
+        raise PipelineError(
+            f"{path} is not a run record: {reason}", "run the variant again"
+        ) from None
+    return values
+
+
+def schema() -> dict[str, Any]:
+    """The published JSON schema of ``run.json``."""
+    text = resources.files("ecommerce_pipeline").joinpath("run.schema.json").read_text()
+    values: dict[str, Any] = json.loads(text)
+    return values
+
+
+def _with_times(values: Mapping[str, Any]) -> dict[str, Any]:
+    times = {
+        name: values[name] and datetime.fromisoformat(values[name])
+        for name in ("started_at", "ended_at")
+    }
+    return {**values, **times}
+
+
+def _time_to_json(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    raise TypeError(f"no JSON form for {type(value).__name__}")

@@ -1,0 +1,73 @@
+"""The protocol that each variant's ``run.py`` implements; the driver knows no tool by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Protocol
+
+from ecommerce_pipeline.context import DEFAULT_MAX_STALENESS, StepContext
+from ecommerce_pipeline.interval import DataInterval
+from ecommerce_pipeline.record import IntervalRun
+from ecommerce_pipeline.run_directory import RunDirectory
+
+
+@dataclass(frozen=True, slots=True)
+class VariantSettings:
+    """What a variant is started with. URLs may hold credentials and are left out of ``repr``."""
+
+    run: RunDirectory
+    source_url: str = field(repr=False)
+    slack_webhook_url: str | None = field(default=None, repr=False)
+    max_staleness: timedelta = DEFAULT_MAX_STALENESS
+
+    def context(self, interval: DataInterval) -> StepContext:
+        """The step context of one interval."""
+        return StepContext(
+            run=self.run,
+            interval=interval,
+            source_url=self.source_url,
+            max_staleness=self.max_staleness,
+            slack_webhook_url=self.slack_webhook_url,
+        )
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The same settings as ``StepContext.from_environment`` reads them."""
+        environment = {
+            "PIPELINE_RUN_DIR": str(self.run.path),
+            "PIPELINE_SOURCE_URL": self.source_url,
+            "PIPELINE_MAX_STALENESS_HOURS": str(self.max_staleness / timedelta(hours=1)),
+        }
+        if self.slack_webhook_url:
+            environment["PIPELINE_SLACK_WEBHOOK_URL"] = self.slack_webhook_url
+        return environment
+
+
+class Variant(Protocol):
+    """One way to run the pipeline.
+
+    Attributes:
+        name: the folder's name without ``_impl``.
+        packages: the distributions whose versions belong in the run record.
+    """
+
+    name: str
+    packages: Sequence[str]
+
+    def start(self, settings: VariantSettings) -> None:
+        """Start the tool's services on loopback and wait until they are healthy."""
+
+    def run_interval(self, interval: DataInterval) -> IntervalRun:
+        """Trigger one interval through the tool's own API and wait for its end."""
+
+    def backfill(self, intervals: Sequence[DataInterval]) -> list[IntervalRun]:
+        """Run the tool's own backfill over the intervals and wait for its end."""
+
+    @property
+    def addresses(self) -> Mapping[str, str]:
+        """Where the running tool's pages are, by their titles; empty where it has none."""
+
+    def stop(self) -> None:
+        """Stop everything that ``start`` started; also after a failed start."""
