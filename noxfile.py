@@ -62,10 +62,17 @@ def _define_variant(name: str, environment: Environment) -> None:
         run_dir = str(Path(session.create_tmp()) / "run")
         _run_and_prove(session, name, environment, ["--days", "2", "--run-dir", run_dir])
 
+    def faults(session: nox.Session) -> None:
+        _install(session, environment)
+        test_file = f"{environment.folder}/test_faults.py"
+        _pytest(session, test_file, "-o", f"pythonpath={environment.folder}", *session.posargs)
+
     run.__doc__ = f"Run the pipeline under {name} and prove what it leaves."
     tests.__doc__ = f"Test the {name} variant: its unit tests, then two days for real."
+    faults.__doc__ = f"Kill the {name} variant's processes while it runs; write what happened."
     nox.session(run, name=name)
     nox.session(tests, name=f"tests-{name}", default=False)
+    nox.session(faults, name=f"faults-{name}", default=False)
 
 
 for _name, _environment in VARIANTS.items():
