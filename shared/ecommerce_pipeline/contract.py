@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
+if TYPE_CHECKING:  # an orchestrator's parser reads this module often: it stays light
+    import pyarrow as pa
 
 
 class ColumnType(Enum):
@@ -18,24 +20,22 @@ class ColumnType(Enum):
     @property
     def arrow(self) -> pa.DataType:
         """The type in Parquet: int64, string, or timestamp[us, UTC]."""
-        return _ARROW[self]
+        import pyarrow as pa
+
+        return {
+            ColumnType.INTEGER: pa.int64(),
+            ColumnType.TEXT: pa.string(),
+            ColumnType.TIMESTAMP: pa.timestamp("us", tz="UTC"),
+        }[self]
 
     @property
     def duckdb(self) -> str:
         """The type in the warehouse's raw schema."""
-        return _DUCKDB[self]
-
-
-_ARROW = {
-    ColumnType.INTEGER: pa.int64(),
-    ColumnType.TEXT: pa.string(),
-    ColumnType.TIMESTAMP: pa.timestamp("us", tz="UTC"),
-}
-_DUCKDB = {
-    ColumnType.INTEGER: "BIGINT",
-    ColumnType.TEXT: "VARCHAR",
-    ColumnType.TIMESTAMP: "TIMESTAMPTZ",
-}
+        return {
+            ColumnType.INTEGER: "BIGINT",
+            ColumnType.TEXT: "VARCHAR",
+            ColumnType.TIMESTAMP: "TIMESTAMPTZ",
+        }[self]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,8 @@ class Table:
     @property
     def arrow_schema(self) -> pa.Schema:
         """The exact schema of the table's Parquet files."""
+        import pyarrow as pa
+
         return pa.schema(
             [pa.field(c.name, c.type.arrow, nullable=c.nullable) for c in self.columns]
         )
