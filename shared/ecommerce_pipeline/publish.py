@@ -21,7 +21,14 @@ from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.crashpoints import crash_point
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.interval import DataInterval
-from ecommerce_pipeline.published import DATABASE, Manifest, PublishedTable, parquet_file, qualified
+from ecommerce_pipeline.published import (
+    DATABASE,
+    Manifest,
+    PublishedTable,
+    parquet_file,
+    parquet_pattern,
+    qualified,
+)
 from ecommerce_pipeline.result import StepResult
 from ecommerce_pipeline.run_directory import RunDirectory
 
@@ -178,7 +185,7 @@ def _copy_from_parquet(
     copy.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
     copy.execute(
         f"CREATE TABLE {name} AS FROM read_parquet(?)",
-        [str(parquet_file(folder, schema, table))],
+        [parquet_pattern(folder, schema, table)],
     )
     return _summary(copy, name)
 

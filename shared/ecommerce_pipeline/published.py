@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -107,15 +108,20 @@ def _connect(folder: Path, manifest: Manifest) -> duckdb.DuckDBPyConnection:
     connection.execute("SET TimeZone = 'UTC'")
     for name in manifest.tables:
         schema, _, table = name.partition(".")
-        connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
-        rows = connection.read_parquet(str(parquet_file(folder, schema, table)))
-        rows.create_view(qualified(schema, table))
+        connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"; USE "{schema}"')
+        connection.read_parquet(parquet_pattern(folder, schema, table)).create_view(table)
+    connection.execute("USE main")
     return connection
 
 
 def parquet_file(folder: Path, schema: str, table: str) -> Path:
     """Where a version keeps one table's Parquet file."""
     return folder / schema / f"{table}.parquet"
+
+
+def parquet_pattern(folder: Path, schema: str, table: str) -> str:
+    """The same for ``read_parquet``, which would take ``[`` or ``*`` in a path for a pattern."""
+    return glob.escape(str(parquet_file(folder, schema, table)))
 
 
 def qualified(schema: str, table: str) -> str:

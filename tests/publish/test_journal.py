@@ -1,0 +1,100 @@
+"""The step journal and the files of JSON lines that it is kept in."""
+
+from __future__ import annotations
+
+import os
+import threading
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from ecommerce_pipeline import journal, jsonlines
+from ecommerce_pipeline.journal import JournalEntry
+from ecommerce_pipeline.run_directory import RunDirectory
+from hypothesis import given
+from hypothesis import strategies as st
+from proof.small_warehouse import INTERVAL, moment
+
+
+def entry(step: str, minute: int, seconds: int = 1, outcome: str = "success") -> JournalEntry:
+    """An attempt of a step that began at that minute."""
+    started = moment(4, 1, minute)
+    ended = started + timedelta(seconds=seconds)
+    return JournalEntry(str(INTERVAL), step, started, ended, outcome)
+
+
+def test_what_was_appended_is_read(tmp_path: Path) -> None:
+    """An entry is read back equal, times in UTC and the process included."""
+    run = RunDirectory(tmp_path)
+    written = JournalEntry(
+        interval=str(INTERVAL),
+        step="load_raw",
+        started_at=moment(4, 1),
+        ended_at=moment(4, 1, 0, 2),
+        outcome="failed",
+        rows={"orders": 3},
+        details={"error": "line\nbreak 🚀 \u2028", "seconds": 0.5},
+    )
+    journal.append(run, written)
+    assert journal.read(run, INTERVAL) == [written]
+    assert (written.attempt_pid, written.seconds) == (os.getpid(), 2.0)
+
+
+def test_only_the_intervals_own_entries_are_read(tmp_path: Path) -> None:
+    """Reading an interval leaves out every other; a run without a journal has no entries."""
+    run = RunDirectory(tmp_path)
+    assert journal.read(run, INTERVAL) == []
+    journal.append(run, entry("publish", 0))
+    assert journal.read(run, "2025-01-02T00:00:00Z/2025-01-03T00:00:00Z") == []
+    assert len(journal.read(run, str(INTERVAL))) == 1
+
+
+def test_a_run_again_hides_the_run_before() -> None:
+    """Only what succeeded since the first step last began counts, the last attempt of each step."""
+    entries = [
+        entry("check_source_freshness", 1),
+        entry("load_raw", 2, 90),
+        entry("publish", 4),
+        entry("check_source_freshness", 30),
+        entry("load_raw", 31, outcome="failed"),
+        entry("load_raw", 33, 5),
+    ]
+    latest = journal.latest_run(entries)
+    assert [(e.step, e.started_at.minute) for e in latest] == [
+        ("check_source_freshness", 30),
+        ("load_raw", 33),
+    ]
+    assert journal.elapsed_seconds(latest) == 185.0
+    assert journal.elapsed_seconds([]) is None
+
+
+@given(whole=st.lists(st.dictionaries(st.text(), st.text())), cut=st.integers(0, 60))
+def test_a_torn_line_costs_only_itself(
+    tmp_path_factory: pytest.TempPathFactory, whole: list[dict[str, str]], cut: int
+) -> None:
+    """However much of a line a killed writer wrote, the lines before and after it are read."""
+    path = tmp_path_factory.mktemp("lines") / "lines.jsonl"
+    for value in whole:
+        jsonlines.append(path, value)
+    torn = b'{"key": "a value that is longer than the longest cut of it there is"}'[:cut]
+    with path.open("ab") as file:
+        file.write(torn)
+    jsonlines.append(path, {"after": "it"})
+    assert list(jsonlines.read(path)) == [*whole, {"after": "it"}]
+
+
+def test_writers_at_once_keep_apart(tmp_path: Path) -> None:
+    """Lines that several writers append at once are all whole."""
+    path = tmp_path / "lines.jsonl"
+
+    def write(name: str) -> None:
+        for number in range(50):
+            jsonlines.append(path, {"writer": name, "number": number, "text": name * 500})
+
+    writers = [threading.Thread(target=write, args=[name]) for name in "abc"]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    lines = [(line["writer"], line["number"]) for line in jsonlines.read(path)]
+    assert sorted(lines) == [(name, number) for name in "abc" for number in range(50)]
