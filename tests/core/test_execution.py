@@ -1,0 +1,137 @@
+"""Steps in processes of their own: no writer outlives its time-out or its client."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from ecommerce_pipeline import journal, step_server
+from ecommerce_pipeline.context import StepContext
+from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.execution import run_step
+from ecommerce_pipeline.interval import DataInterval
+from ecommerce_pipeline.run_directory import RunDirectory
+from ecommerce_pipeline.step_server import ENVIRONMENT_VARIABLE
+
+PATIENCE_SECONDS = 60.0
+INTERVAL = DataInterval.parse("2025-01-01")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Path]:
+    with step_server.running() as address:
+        yield address
+
+
+@pytest.fixture
+def silent_url(server: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URL of a database that accepts connections and never answers."""
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, str(server))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        yield f"postgresql://reader@127.0.0.1:{port}/shop"
+
+
+def context(tmp_path: Path, url: str) -> StepContext:
+    return StepContext(run=RunDirectory(tmp_path), interval=INTERVAL, source_url=url)
+
+
+def children(server: Path) -> set[int]:
+    """The step processes that a server has running now."""
+    servers = [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if "ecommerce_pipeline.step_server" in (process.info["cmdline"] or [])
+    ]
+    return {
+        child.pid
+        for process in servers
+        for child in process.children()
+        if child.status() != psutil.STATUS_ZOMBIE
+    }
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail("the condition did not come true in time")
+        time.sleep(0.05)
+
+
+def test_a_step_that_takes_too_long_is_killed(tmp_path: Path, silent_url: str, server: Path) -> None:
+    """After its time-out a step fails as retryable, and its process is gone by then."""
+    before = children(server)
+    with pytest.raises(PipelineError, match=r"took longer than 0\.5 s") as caught:
+        run_step("check_source_freshness", context(tmp_path, silent_url), timeout_seconds=0.5)
+    assert caught.value.retryable
+    assert children(server) <= before
+
+
+def test_the_journal_notes_a_failed_attempt(tmp_path: Path, silent_url: str) -> None:
+    """A killed attempt is noted in the journal with its error."""
+    with pytest.raises(PipelineError):
+        run_step("check_source_freshness", context(tmp_path, silent_url), timeout_seconds=0.5)
+    (entry,) = journal.read(RunDirectory(tmp_path), INTERVAL)
+    assert (entry.step, entry.outcome) == ("check_source_freshness", "failed")
+    assert "took longer" in str(entry.details["error"])
+
+
+def test_a_step_dies_with_its_client(tmp_path: Path, silent_url: str, server: Path) -> None:
+    """When the process that asked for a step is SIGKILLed, the step's process ends too."""
+    code = (
+        "import sys; from ecommerce_pipeline import execution\n"
+        "from ecommerce_pipeline.context import StepContext\n"
+        "from ecommerce_pipeline.interval import DataInterval\n"
+        "context = StepContext.from_environment(DataInterval.parse('2025-01-01'))\n"
+        "execution.run_step('check_source_freshness', context, timeout_seconds=600)"
+    )
+    environment = {
+        **os.environ,
+        "PIPELINE_RUN_DIR": str(tmp_path),
+        "PIPELINE_SOURCE_URL": silent_url + "?connect_timeout=600",
+    }
+    before = children(server)
+    client = subprocess.Popen([sys.executable, "-c", code], env=environment)
+    wait_until(lambda: children(server) - before)
+    client.send_signal(signal.SIGKILL)
+    client.wait()
+    wait_until(lambda: not children(server) - before)
+
+
+def test_a_killed_step_is_reported_as_retryable(
+    tmp_path: Path, server: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step whose process is SIGKILLed from outside fails with a line that says so."""
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, str(server))
+    monkeypatch.setenv("PIPELINE_CRASH_AT", "notification:before_append")
+    run = RunDirectory(tmp_path)
+    with pytest.raises(PipelineError, match="the process of notify_slack was killed") as caught:
+        run_step("notify_slack", context(tmp_path, f"sqlite:///{run.source_file}"))
+    assert caught.value.retryable
+
+
+def test_a_private_server_ends_with_its_owner(tmp_path: Path) -> None:
+    """A process that is SIGKILLed leaves no step server of its own behind."""
+    code = (
+        "import time; from ecommerce_pipeline import step_server\n"
+        "with step_server.running() as address:\n"
+        "    print(address, flush=True); time.sleep(600)"
+    )
+    owner = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert owner.stdout is not None
+    address = Path(owner.stdout.readline().decode().strip())
+    (its_server,) = psutil.Process(owner.pid).children()
+    assert address.exists()
+    owner.send_signal(signal.SIGKILL)
+    owner.wait()
+    owner.stdout.close()
+    wait_until(lambda: not its_server.is_running() and not address.parent.exists())

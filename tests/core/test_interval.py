@@ -1,0 +1,89 @@
+"""The data interval: half-open, in UTC, and the same however it is written."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta, timezone
+
+import pytest
+from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.interval import DAY, DataInterval, days
+from hypothesis import given
+from hypothesis import strategies as st
+
+MOMENTS = st.datetimes(
+    min_value=datetime(2000, 1, 1), max_value=datetime(2100, 1, 1), timezones=st.just(UTC)
+)
+
+
+@st.composite
+def intervals(draw: st.DrawFn) -> DataInterval:
+    start = draw(MOMENTS)
+    length = draw(st.timedeltas(min_value=timedelta(microseconds=1), max_value=timedelta(days=400)))
+    return DataInterval(start, start + length)
+
+
+def test_a_day_is_half_open() -> None:
+    """A day holds its first microsecond and not the next day's."""
+    day = DataInterval.for_day(date(2025, 1, 31))
+    assert datetime(2025, 1, 31, tzinfo=UTC) in day
+    assert datetime(2025, 1, 31, 23, 59, 59, 999999, UTC) in day
+    assert datetime(2025, 2, 1, tzinfo=UTC) not in day
+
+
+@given(intervals())
+def test_an_interval_survives_being_written_and_read(interval: DataInterval) -> None:
+    """Parsing what an interval prints gives the same interval."""
+    assert DataInterval.parse(str(interval)) == interval
+
+
+@given(intervals(), intervals())
+def test_labels_are_safe_and_tell_intervals_apart(one: DataInterval, other: DataInterval) -> None:
+    """Two intervals share a label only when they are equal, and a label is one path part."""
+    assert (one.label == other.label) == (one == other)
+    assert "/" not in one.label
+    assert ":" not in one.label
+
+
+def test_a_day_can_be_written_as_a_date() -> None:
+    """A bare date means that whole UTC day, and its label is the date."""
+    interval = DataInterval.parse("2025-01-31")
+    assert interval == DataInterval.for_day(date(2025, 1, 31))
+    assert interval.label == "2025-01-31"
+
+
+def test_other_offsets_are_converted() -> None:
+    """A moment with another offset means the same instant in UTC."""
+    parsed = DataInterval.parse("2025-01-01T01:00:00+01:00/2025-01-02T00:00:00Z")
+    assert parsed == DataInterval.for_day(date(2025, 1, 1))
+
+
+def test_consecutive_days_touch() -> None:
+    """Each day ends where the next starts, leaving no gap and no overlap."""
+    week = list(days(date(2025, 2, 26), 7))
+    assert [one.end for one in week[:-1]] == [other.start for other in week[1:]]
+    assert week[-1].end - week[0].start == 7 * DAY
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("2025-02-30", "'2025-02-30' is not a calendar date"),
+        ("yesterday", "'yesterday' is not a calendar date"),
+        ("2025-01-02/", "'2025-01-02/' is not a data interval"),
+        ("2025-01-01T00:00:00/2025-01-02T00:00:00", "is not a data interval"),
+        ("2025-01-02T00:00:00Z/2025-01-01T00:00:00Z", "not after its start"),
+        ("2025-01-02T00:00:00Z/2025-01-02T00:00:00Z", "not after its start"),
+    ],
+)
+def test_what_is_no_interval_is_refused_in_one_line(text: str, named: str) -> None:
+    """Text that is no interval is refused by one line that quotes or explains it."""
+    with pytest.raises(PipelineError, match=named) as caught:
+        DataInterval.parse(text)
+    assert "\n" not in str(caught.value)
+
+
+def test_other_time_zones_are_refused() -> None:
+    """An interval built in another time zone is refused rather than converted silently."""
+    tokyo = timezone(timedelta(hours=9))
+    with pytest.raises(PipelineError, match="not in UTC"):
+        DataInterval(datetime(2025, 1, 1, tzinfo=tokyo), datetime(2025, 1, 2, tzinfo=tokyo))

@@ -1,0 +1,88 @@
+"""The run record: written whole, valid by its published schema, read back the same."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import jsonschema
+import pytest
+from ecommerce_pipeline import record
+from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.record import IntervalRun, RunRecord, StepRun
+
+NOON = datetime(2025, 1, 2, 12, tzinfo=UTC)
+STEP = StepRun("load_raw", "success", "COMPLETED", 2, NOON, NOON, {"orders": 7})
+INTERVAL_RUN = IntervalRun(
+    interval="2025-01-01T00:00:00Z/2025-01-02T00:00:00Z",
+    run_id="manual__1",
+    state="failed",
+    tool_state="Failed",
+    started_at=NOON,
+    ended_at=None,
+    steps=(STEP, replace(STEP, name="publish", state="skipped", attempts=0, started_at=None)),
+)
+
+
+def a_record() -> RunRecord:
+    return RunRecord(
+        variant="cron",
+        versions={"python": "3.11.7", "duckdb": "2.0.0", "dbt-core": "1.12.6"},
+        dataset={"name": "synthetic", "options": {"seed": 1, "scale": 1}},
+        source="sqlite",
+        mode="daily",
+        started_at=NOON,
+        intervals=[INTERVAL_RUN],
+    )
+
+
+def test_a_record_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    """What is written to run.json is what a reader gets, with times in UTC and the suffix Z."""
+    a_record().write(tmp_path / "run.json")
+    values = record.read(tmp_path / "run.json")
+    assert values["started_at"] == "2025-01-02T12:00:00Z"
+    assert values["intervals"][0]["steps"][0]["rows"] == {"orders": 7}
+    assert record.interval_run_from_json(values["intervals"][0]) == INTERVAL_RUN
+
+
+def test_an_invalid_record_is_never_written(tmp_path: Path) -> None:
+    """A record that breaks the schema is refused and leaves the earlier file as it was."""
+    path = tmp_path / "run.json"
+    a_record().write(path)
+    before = path.read_bytes()
+    broken = a_record()
+    broken.intervals = [replace(INTERVAL_RUN, state="perhaps")]
+    with pytest.raises(jsonschema.ValidationError, match="perhaps"):
+        broken.write(path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_schema_itself_is_valid() -> None:
+    """The published schema is a correct JSON schema of the draft that it names."""
+    jsonschema.Draft202012Validator.check_schema(record.schema())
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"schema_version": 2}', "[1"])
+def test_what_is_no_record_is_refused_by_name(tmp_path: Path, content: str) -> None:
+    """A file that is no run record is refused by one line that names it."""
+    path = tmp_path / "run.json"
+    path.write_text(content)
+    with pytest.raises(PipelineError, match=r"run\.json is not a run record") as caught:
+        record.read(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_record_is_named(tmp_path: Path) -> None:
+    """Where there is no record, the line names the path and what to do."""
+    with pytest.raises(PipelineError, match="there is no run record .*run a variant there first"):
+        record.read(tmp_path / "run.json")
+
+
+def test_the_json_form_holds_every_field() -> None:
+    """No field of the record is left out of its JSON form."""
+    values = record.to_json(a_record())
+    assert json.loads(json.dumps(values)) == values
+    assert set(values) | {"schema_version"} == set(record.schema()["required"])
