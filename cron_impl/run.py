@@ -1,6 +1,6 @@
 """Runs the control as cron would: ``pipeline.py`` in a process of its own for each interval.
 
-    python cron_impl/run.py --days 3
+python cron_impl/run.py --days 3
 """
 
 from __future__ import annotations
@@ -52,7 +52,11 @@ class Cron:
             command = [sys.executable, str(HERE / "pipeline.py"), *map(str, intervals)]
             environment = {**os.environ, **self._settings.environment}
             subprocess.run(
-                command, env=environment, stdout=output, stderr=output, stdin=subprocess.DEVNULL,
+                command,
+                env=environment,
+                stdout=output,
+                stderr=output,
+                stdin=subprocess.DEVNULL,
                 check=False,
             )
         begun = [interval for interval in intervals if run.interval_record(interval).exists()]
@@ -67,7 +71,9 @@ class Cron:
         """What the pipeline noted; a run that was killed is a failed one."""
         text = self._settings.run.interval_record(interval).read_text()
         interval_run = interval_run_from_json(json.loads(text))
-        return replace(interval_run, state=FAILED) if interval_run.state == RUNNING else interval_run
+        return (
+            replace(interval_run, state=FAILED) if interval_run.state == RUNNING else interval_run
+        )
 
 
 if __name__ == "__main__":

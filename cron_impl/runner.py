@@ -9,8 +9,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from types import TracebackType
 
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential
-
 from ecommerce_pipeline import steps
 from ecommerce_pipeline.atomic import atomic_file
 from ecommerce_pipeline.context import StepContext
@@ -18,6 +16,13 @@ from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution import run_step
 from ecommerce_pipeline.record import FAILED, RUNNING, SUCCESS, IntervalRun, StepRun, to_json
 from ecommerce_pipeline.specification import MAX_PARALLEL_STEPS, STEP_BY_NAME
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception,
+    stop_after_attempt,
+    wait_exponential,
+)
 
 
 class IntervalRunner:

@@ -16,13 +16,14 @@ def atomic_file(target: Path, *, point: str) -> Iterator[Path]:
     """Yield a hidden temporary path beside ``target``; on success sync it and rename it there.
 
     On an exception the temporary file is removed and ``target`` is as it was. A SIGKILL leaves
-    at most the hidden file, which ``remove_leftovers`` deletes.
+    at most the hidden file, which the next writer of ``target`` removes.
 
     Args:
         target: the file to make or replace.
         point: the crash point's name without its moment, such as ``landing``.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(target)
     temporary = hidden_sibling(target)
     try:
         yield temporary
@@ -36,17 +37,26 @@ def atomic_file(target: Path, *, point: str) -> Iterator[Path]:
 
 
 def hidden_sibling(target: Path) -> Path:
-    """A fresh name beside ``target`` that no reader's glob matches."""
-    return target.parent / f".{target.name}.{secrets.token_hex(4)}.tmp"
+    """A fresh name beside ``target`` that no reader's glob matches and that tells its writer."""
+    return target.parent / f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
 
 
 def remove_leftovers(target: Path) -> None:
-    """Delete the hidden files that killed writers of ``target`` left behind.
-
-    Call it only where no other writer of ``target`` can be alive.
-    """
+    """Delete the hidden files that killed writers of ``target`` left; spare living writers'."""
     for leftover in target.parent.glob(f".{target.name}.*.tmp"):
-        leftover.unlink(missing_ok=True)
+        writer = leftover.name.split(".")[-2].partition("-")[0]
+        if writer.isdecimal() and not _is_alive(int(writer)):
+            leftover.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def sync_file(path: Path) -> None:

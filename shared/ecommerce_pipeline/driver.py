@@ -16,7 +16,7 @@ from ecommerce_pipeline import journal, record, source
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.datasets import Dataset, advance, load_dataset, start_anew
 from ecommerce_pipeline.errors import PipelineError
-from ecommerce_pipeline.interval import DataInterval, days
+from ecommerce_pipeline.interval import DAY, DataInterval, days
 from ecommerce_pipeline.lock import exclusive
 from ecommerce_pipeline.progress import Progress
 from ecommerce_pipeline.record import FAILED, SUCCESS, IntervalRun, RunRecord
@@ -187,19 +187,24 @@ def _dataset(options: Options) -> Dataset | None:
             "--dataset none uses an existing database, but --source names none",
             "give its URL with --source, such as sqlite:////data/shop.db",
         )
-    if options.start is None:
-        raise PipelineError(
-            "--dataset none does not know the first day", "give it with --start YYYY-MM-DD"
-        )
     return None
 
 
 def _start(options: Options, dataset: Dataset | None) -> date:
-    if options.start is not None:
-        return options.start
     if dataset is None:
-        raise PipelineError("no first day is known", "give it with --start YYYY-MM-DD")
-    return dataset.first_day
+        if options.start is None:
+            raise PipelineError(
+                "--dataset none does not know the first day", "give it with --start YYYY-MM-DD"
+            )
+        return options.start
+    start = options.start or dataset.first_day
+    last = start + (options.days - 1) * DAY
+    if start < dataset.first_day or (dataset.last_day is not None and last > dataset.last_day):
+        raise PipelineError(
+            f"the data set {dataset.name} has no data for {start} to {last}",
+            f"give days from {dataset.first_day} to {dataset.last_day or 'any later one'}",
+        )
+    return start
 
 
 @contextmanager
@@ -214,9 +219,7 @@ def _source_url(options: Options, run: RunDirectory) -> Iterator[str]:
         yield options.source
 
 
-def _settings(
-    run: RunDirectory, source_url: str, first: DataInterval
-) -> VariantSettings:
+def _settings(run: RunDirectory, source_url: str, first: DataInterval) -> VariantSettings:
     """The settings of the tool; webhook and staleness come from the environment."""
     environment = {**os.environ, "PIPELINE_RUN_DIR": str(run.path)}
     context = StepContext.from_environment(first, environment)

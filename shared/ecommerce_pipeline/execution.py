@@ -44,9 +44,9 @@ def run_step(
     try:
         result = _ask(name, context, timeout)
     except PipelineError as error:
-        _note(name, context, started, outcome="failed", details={"error": str(error)})
+        _note(name, context, started, "failed", StepResult(details={"error": str(error)}))
         raise
-    _note(name, context, started, outcome="success", rows=result.rows, details=result.details)
+    _note(name, context, started, "success", result)
     return result
 
 
@@ -124,16 +124,15 @@ def _private_server(owner: int) -> Path:
 
 
 def _note(
-    name: str, context: StepContext, started: datetime, *, outcome: str, **fields: Any
+    name: str, context: StepContext, started: datetime, outcome: str, result: StepResult
 ) -> None:
-    journal.append(
-        context.run,
-        journal.JournalEntry(
-            interval=str(context.interval),
-            step=name,
-            started_at=started,
-            ended_at=datetime.now(UTC),
-            outcome=outcome,
-            **fields,
-        ),
+    entry = journal.JournalEntry(
+        interval=str(context.interval),
+        step=name,
+        started_at=started,
+        ended_at=datetime.now(UTC),
+        outcome=outcome,
+        rows=result.rows,
+        details=result.details,
     )
+    journal.append(context.run, entry)

@@ -41,7 +41,9 @@ class Progress:
         facts = ", ".join(f"{name} {count:,}" for name, count in entry.rows.items())
         error = str(entry.details.get("error", ""))
         label = DataInterval.parse(entry.interval).label
-        self.say(f"{label}  {mark}  {entry.step:<24} {entry.seconds:6.2f} s  {facts or error}".rstrip())
+        self.say(
+            f"{label}  {mark}  {entry.step:<24} {entry.seconds:6.2f} s  {facts or error}".rstrip()
+        )
 
     @contextmanager
     def following(self, run: RunDirectory, intervals: Sequence[DataInterval]) -> Iterator[None]:

@@ -67,7 +67,9 @@ def wait_until(condition: Callable[[], object]) -> None:
         time.sleep(0.05)
 
 
-def test_a_step_that_takes_too_long_is_killed(tmp_path: Path, silent_url: str, server: Path) -> None:
+def test_a_step_that_takes_too_long_is_killed(
+    tmp_path: Path, silent_url: str, server: Path
+) -> None:
     """After its time-out a step fails as retryable, and its process is gone by then."""
     before = children(server)
     with pytest.raises(PipelineError, match=r"took longer than 0\.5 s") as caught:

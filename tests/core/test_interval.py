@@ -10,9 +10,7 @@ from ecommerce_pipeline.interval import DAY, DataInterval, days
 from hypothesis import given
 from hypothesis import strategies as st
 
-MOMENTS = st.datetimes(
-    min_value=datetime(2000, 1, 1), max_value=datetime(2100, 1, 1), timezones=st.just(UTC)
-)
+MOMENTS = st.datetimes(timezones=st.just(UTC)).filter(lambda moment: 1900 < moment.year < 9000)
 
 
 @st.composite

@@ -25,9 +25,9 @@ with exclusive(Path(sys.argv[1])):
 def test_the_second_run_is_refused_and_the_first_named(tmp_path: Path) -> None:
     """A held lock is refused at once by a line that names its holder's process."""
     path = tmp_path / "lock"
-    with exclusive(path), pytest.raises(PipelineError, match=rf"process {os.getpid()}\)"):
-        with exclusive(path):
-            pass
+    refused = pytest.raises(PipelineError, match=rf"process {os.getpid()}\)")
+    with exclusive(path), refused, exclusive(path):
+        pass
     with exclusive(path):
         assert path.read_text() == str(os.getpid())
 
@@ -35,7 +35,9 @@ def test_the_second_run_is_refused_and_the_first_named(tmp_path: Path) -> None:
 def test_a_killed_holder_leaves_the_lock_free(tmp_path: Path) -> None:
     """The lock of a process that was SIGKILLed can be taken at once."""
     path = tmp_path / "lock"
-    with subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE) as holder:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE
+    ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
         with pytest.raises(PipelineError), exclusive(path):

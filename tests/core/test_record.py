@@ -77,7 +77,7 @@ def test_what_is_no_record_is_refused_by_name(tmp_path: Path, content: str) -> N
 
 def test_a_missing_record_is_named(tmp_path: Path) -> None:
     """Where there is no record, the line names the path and what to do."""
-    with pytest.raises(PipelineError, match="there is no run record .*run a variant there first"):
+    with pytest.raises(PipelineError, match=r"there is no run record .*run a variant there first"):
         record.read(tmp_path / "run.json")
 
 

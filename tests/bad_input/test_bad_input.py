@@ -1,0 +1,264 @@
+"""Bad input ends in one clear line and a non-zero exit; no traceback, no secret, nothing lost."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+from ecommerce_pipeline.datasets import load_dataset
+from ecommerce_pipeline.run_directory import RunDirectory
+from ecommerce_pipeline.source.postgres_server import running_server
+from proof.compare import compare
+from proof.control import ROOT, advance_source, fill_source, interval_of, run_control
+
+FIRST_DAY, SECOND_DAY = "2025-01-01", "2025-01-02"
+SECRET = "s3cret-and-unique"  # noqa: S105 (what must never be printed)
+
+
+@pytest.fixture(scope="module")
+def good_run(
+    tmp_path_factory: pytest.TempPathFactory, step_server_environment: dict[str, str]
+) -> Path:
+    """A folder whose first day succeeded and whose source stands at the end of the second."""
+    folder = tmp_path_factory.mktemp("good") / "run"
+    folder.mkdir()
+    url = f"sqlite:///{RunDirectory(folder).source_file}"
+    fill_source(url, load_dataset("synthetic"), FIRST_DAY)
+    done = run_control(folder, FIRST_DAY, environment=step_server_environment)
+    assert done.returncode == 0, done.stderr
+    advance_source(url, load_dataset("synthetic"), SECOND_DAY)
+    return folder
+
+
+@pytest.fixture
+def run_dir(good_run: Path, tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "run"
+    shutil.copytree(good_run, folder, symlinks=True)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_server(tmp_path_factory.mktemp("postgres") / "data") as url:
+        yield url
+
+
+def the_line(result: subprocess.CompletedProcess[str]) -> str:
+    """The one line that the command wrote to stderr, after checking that it is one."""
+    assert result.returncode == 1, result.stdout + result.stderr
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1, result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+def assert_nothing_lost(run_dir: Path, good_run: Path) -> None:
+    """Warehouse, readers' copy and dashboard are as they were before the failure."""
+    now, before = RunDirectory(run_dir), RunDirectory(good_run)
+    assert compare(now.warehouse, before.warehouse) == []
+    assert now.published.resolve().name == before.published.resolve().name
+    assert now.dashboard.read_bytes() == before.dashboard.read_bytes()
+
+
+def assert_never_written(secret: str, run_dir: Path) -> None:
+    """No file of the run holds the secret."""
+    holders = [
+        path
+        for path in run_dir.rglob("*")
+        if path.is_file() and secret.encode() in path.read_bytes()
+    ]
+    assert holders == []
+
+
+def closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_an_unreachable_source_is_named(
+    run_dir: Path, good_run: Path, step_server_environment: dict[str, str]
+) -> None:
+    """A source that refuses connections is named without its password."""
+    port = closed_port()
+    url = f"postgresql://reader:{SECRET}@127.0.0.1:{port}/shop"
+    environment = {**step_server_environment, "PIPELINE_SOURCE_URL": url}
+    line = the_line(run_control(run_dir, SECOND_DAY, environment=environment))
+    assert f"127.0.0.1:{port}" in line
+    assert SECRET not in line
+    assert_never_written(SECRET, run_dir)
+    assert_nothing_lost(run_dir, good_run)
+
+
+def test_a_wrong_password_is_never_printed(
+    run_dir: Path, good_run: Path, postgres_url: str, step_server_environment: dict[str, str]
+) -> None:
+    """A refused password is reported as such, and neither printed nor written anywhere."""
+    user, _, rest = postgres_url.removeprefix("postgresql://").partition("@")
+    url = f"postgresql://{user.partition(':')[0]}:{SECRET}@{rest}"
+    environment = {**step_server_environment, "PIPELINE_SOURCE_URL": url}
+    line = the_line(run_control(run_dir, SECOND_DAY, environment=environment))
+    assert "password" in line
+    assert SECRET not in line
+    assert_never_written(SECRET, run_dir)
+    assert_nothing_lost(run_dir, good_run)
+
+
+@pytest.mark.parametrize(
+    ("url", "named"),
+    [
+        ("mysql://127.0.0.1/shop", "mysql"),
+        ("shop.db", "shop.db"),
+        ("sqlite:////nowhere/at/all/shop.db", "/nowhere/at/all/shop.db"),
+        (f"sqlite:///{ROOT / 'README.md'}", "README.md"),
+    ],
+)
+def test_a_wrong_url_is_named(
+    url: str, named: str, run_dir: Path, good_run: Path, step_server_environment: dict[str, str]
+) -> None:
+    """A URL of an unknown kind, of a missing file or of a file that is no database is named."""
+    environment = {**step_server_environment, "PIPELINE_SOURCE_URL": url}
+    line = the_line(run_control(run_dir, SECOND_DAY, environment=environment))
+    assert named in line
+    assert_nothing_lost(run_dir, good_run)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ("DROP TABLE orders", "orders"),
+        ("ALTER TABLE orders DROP COLUMN tax_rate_bp", "tax_rate_bp"),
+        ("ALTER TABLE customers RENAME COLUMN email TO mail", "email"),
+    ],
+)
+def test_a_missing_table_or_column_is_named(
+    change: str, named: str, run_dir: Path, good_run: Path, step_server_environment: dict[str, str]
+) -> None:
+    """A table or column that the source lacks is refused by its name."""
+    with sqlite3.connect(RunDirectory(run_dir).source_file) as connection:
+        connection.execute(change)
+    line = the_line(run_control(run_dir, SECOND_DAY, environment=step_server_environment))
+    assert named in line
+    assert_nothing_lost(run_dir, good_run)
+
+
+def run_step(
+    step: str, day: str, run_dir: Path, environment: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Run one step by hand, as ``ecommerce-pipeline run-step`` does."""
+    return subprocess.run(
+        [sys.executable, "-m", "ecommerce_pipeline", "run-step", step, day],
+        env={**os.environ, "PIPELINE_RUN_DIR": str(run_dir), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("damage", ["truncated", "no Parquet", "missing"])
+def test_a_damaged_landing_file_is_named(
+    damage: str, run_dir: Path, good_run: Path, step_server_environment: dict[str, str]
+) -> None:
+    """A landing file that is truncated, overwritten or gone is named, and nothing is loaded."""
+    path = RunDirectory(run_dir).landing_file("orders", interval_of(FIRST_DAY))
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-100] if damage == "truncated" else b"not Parquet")
+    line = the_line(run_step("load_raw", FIRST_DAY, run_dir, step_server_environment))
+    assert str(path) in line
+    assert "extract" in line
+    assert_nothing_lost(run_dir, good_run)
+
+
+def test_a_locked_warehouse_names_the_holder(
+    run_dir: Path, step_server_environment: dict[str, str]
+) -> None:
+    """A warehouse that another process keeps open is waited for, then its holder is named."""
+    warehouse = RunDirectory(run_dir).warehouse
+    environment = {**step_server_environment, "PIPELINE_LOCK_WAIT_SECONDS": "0.5"}
+    with duckdb.connect(str(warehouse)):
+        line = the_line(run_step("load_raw", FIRST_DAY, run_dir, environment))
+    assert str(warehouse) in line
+    assert f"process {os.getpid()}" in line
+    assert run_step("load_raw", FIRST_DAY, run_dir, environment).returncode == 0
+
+
+@pytest.mark.parametrize("step", ["extract_orders", "load_raw", "publish"])
+def test_a_full_disk_is_reported_and_nothing_half_written(
+    step: str, run_dir: Path, good_run: Path
+) -> None:
+    """Where files may not grow, the step fails with one line and leaves the run as it was."""
+    limit = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000));"
+    code = f"{limit} sys.argv = ['ecommerce-pipeline', 'run-step', '{step}', '{FIRST_DAY}'];"
+    result = subprocess.run(
+        [sys.executable, "-c", f"{code} from ecommerce_pipeline.cli import main; main()"],
+        env={**os.environ, "PIPELINE_RUN_DIR": str(run_dir)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    line = the_line(result)
+    assert str(run_dir) in line
+    assert_nothing_lost(run_dir, good_run)
+    assert run_step(step, FIRST_DAY, run_dir, {}).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["2025-13-01"], "2025-13-01"),
+        (["2025-01-02T00:00:00Z/2025-01-01T00:00:00Z"], "not after its start"),
+        ([SECOND_DAY, "tomorrow"], "tomorrow"),
+    ],
+)
+def test_bad_intervals_are_refused_before_anything_runs(
+    arguments: list[str], named: str, run_dir: Path, good_run: Path
+) -> None:
+    """An impossible date or an end before its start is named before the first step begins."""
+    line = the_line(run_control(run_dir, *arguments))
+    assert named in line
+    assert_nothing_lost(run_dir, good_run)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--start", "2025-02-30"], "2025-02-30"),
+        (
+            ["--start", "2017-12-31", "--days", "400", "--dataset", "complete-journey"],
+            "has no data",
+        ),
+        (["--start", "1999-01-01"], "1999-01-01"),
+        (["--dataset", "none"], "--source"),
+        (["--dataset", "none", "--source", "sqlite:////tmp/shop.db"], "--start"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(
+    arguments: list[str], named: str, tmp_path: Path
+) -> None:
+    """Options that contradict each other or the data set end in one line that names them."""
+    command = [sys.executable, str(ROOT / "cron_impl" / "run.py"), *arguments]
+    result = subprocess.run(
+        [*command, "--run-dir", str(tmp_path / "run")], capture_output=True, text=True, check=False
+    )
+    assert named in the_line(result)
+
+
+def test_a_foreign_folder_is_never_cleared(tmp_path: Path) -> None:
+    """A folder that holds files but no run record is refused and left as it is."""
+    (tmp_path / "thesis.txt").write_text("years of work")
+    command = [sys.executable, str(ROOT / "cron_impl" / "run.py"), "--run-dir", str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "is not a run's folder" in the_line(result)
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
