@@ -20,7 +20,6 @@ from ecommerce_pipeline.datasets import (
     load_dataset,
     start_anew,
 )
-from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution import run_step
 from ecommerce_pipeline.interval import DataInterval, parse_day
 from ecommerce_pipeline.specification import STEP_NAMES

@@ -84,42 +84,48 @@ def drive(variant: Variant, options: Options, progress: Progress) -> RunRecord:
                     with closing(source.connect(source_url, create=True)) as database:
                         start_anew(database)
                 settings = _settings(run, source_url, intervals[0])
-                _run(variant, settings, dataset, intervals, the_record, progress, options.keep_up)
+                with _started(variant, settings, progress):
+                    _run_all(variant, settings, dataset, intervals, the_record, progress=progress)
+                    if options.keep_up:
+                        _conclude(the_record, run, len(intervals), progress)
+                        progress.wait_for_interrupt(variant.addresses)
         finally:
-            _finish(the_record, run, len(intervals))
-    progress.summary(the_record, run)
+            _conclude(the_record, run, len(intervals), progress)
     return the_record
 
 
-def _run(
+@contextmanager
+def _started(variant: Variant, settings: VariantSettings, progress: Progress) -> Iterator[None]:
+    """Start the tool and stop it whatever happens."""
+    try:
+        progress.say(f"{variant.name}: starting")
+        variant.start(settings)
+        yield
+    finally:
+        progress.say(f"{variant.name}: stopping")
+        variant.stop()
+
+
+def _run_all(
     variant: Variant,
     settings: VariantSettings,
     dataset: Dataset | None,
     intervals: Sequence[DataInterval],
     the_record: RunRecord,
+    *,
     progress: Progress,
-    keep_up: bool,
 ) -> None:
-    """Start the tool, trigger everything, and stop the tool whatever happened."""
+    """Advance and trigger until all is done or something failed."""
     backfill = the_record.mode == BACKFILL
-    batches = [intervals] if backfill else [[interval] for interval in intervals]
-    try:
-        progress.say(f"{variant.name}: starting")
-        variant.start(settings)
-        for batch in batches:
-            if dataset is not None:
-                day = batch[-1].start.date()
-                the_record.history.append(_advance(settings, dataset, day, progress))
-            with progress.following(settings.run, batch):
-                runs = variant.backfill(batch) if backfill else [variant.run_interval(batch[0])]
-            _note(the_record, settings.run, runs)
-            if any(run.state != SUCCESS for run in runs):
-                break
-        if keep_up:
-            progress.wait_for_interrupt(variant.addresses)
-    finally:
-        progress.say(f"{variant.name}: stopping")
-        variant.stop()
+    for batch in [intervals] if backfill else [[interval] for interval in intervals]:
+        if dataset is not None:
+            day = batch[-1].start.date()
+            the_record.history.append(_advance(settings, dataset, day, progress))
+        with progress.following(settings.run, batch):
+            runs = variant.backfill(batch) if backfill else [variant.run_interval(batch[0])]
+        _note(the_record, settings.run, runs)
+        if any(run.state != SUCCESS for run in runs):
+            return
 
 
 def _advance(
@@ -149,11 +155,15 @@ def _with_rows(run: RunDirectory, interval_run: IntervalRun) -> IntervalRun:
     return replace(interval_run, steps=steps)
 
 
-def _finish(the_record: RunRecord, run: RunDirectory, expected: int) -> None:
+def _conclude(the_record: RunRecord, run: RunDirectory, expected: int, progress: Progress) -> None:
+    """Write the outcome and tell it, once."""
+    if the_record.ended_at is not None:
+        return
     states = [interval_run.state for interval_run in the_record.intervals]
     the_record.state = SUCCESS if states == [SUCCESS] * expected else FAILED
     the_record.ended_at = datetime.now(UTC)
     the_record.write(run.record)
+    progress.summary(the_record, run)
 
 
 def _new_record(
