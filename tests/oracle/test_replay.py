@@ -1,0 +1,127 @@
+"""What the oracle says loading keeps, on cases small enough to work out by hand."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ecommerce_pipeline.interval import DataInterval
+from proof.history import Event, IntervalRun, SourceAdvanced
+from proof.replay import Replay, replay
+from proof.scripted import ScriptedDataset, changes
+from proof.source_state import SourceState
+
+FIRST, SECOND, THIRD = (date(2025, 1, day) for day in (1, 2, 3))
+
+
+def at(day: date, hour: int = 0, microsecond: int = 0) -> datetime:
+    return datetime(day.year, day.month, day.day, hour, 0, 0, microsecond, UTC)
+
+
+def advance(day: date) -> Event:
+    return SourceAdvanced(day)
+
+
+def run(day: date) -> Event:
+    return IntervalRun(DataInterval.for_day(day))
+
+
+DATASET = ScriptedDataset(
+    {
+        FIRST: [
+            changes(
+                "customers",
+                {"id": 1, "name": "Ann", "updated_at": at(FIRST)},
+                {"id": 2, "name": "Ben", "updated_at": at(FIRST, 5)},
+            ),
+            changes("orders", {"id": 7, "status": "pending", "updated_at": at(FIRST, 23)}),
+        ],
+        SECOND: [
+            changes("customers", {"id": 1, "name": "Anna", "updated_at": at(SECOND)}),
+            changes("orders", {"id": 7, "status": "shipped", "updated_at": at(SECOND, 1)}),
+        ],
+        THIRD: [
+            changes("customers", deleted=[{"id": 2}]),
+            changes("orders", deleted=[{"id": 7}]),
+        ],
+    }
+)
+DAILY = [advance(FIRST), run(FIRST), advance(SECOND), run(SECOND), advance(THIRD), run(THIRD)]
+
+
+def replayed(*events: Event) -> Replay:
+    return replay(SourceState(DATASET), events)
+
+
+def names(result: Replay) -> dict[int, str]:
+    customers = result.raw["customers"]
+    return dict(zip(customers["id"], customers["name"], strict=True))
+
+
+def test_newest_row_wins() -> None:
+    """Of two versions of a row that were loaded, the one with the newer updated_at stays."""
+    assert names(replayed(*DAILY)) == {1: "Anna", 2: "Ben"}
+
+
+def test_interval_is_half_open() -> None:
+    """A row changed at the very end of an interval belongs to the next one only."""
+    assert names(replayed(advance(SECOND), run(FIRST))) == {2: "Ben"}
+    assert names(replayed(advance(SECOND), run(SECOND))) == {1: "Anna"}
+
+
+def test_extraction_sees_the_source_as_it_stands() -> None:
+    """A row that changed again before its interval was extracted is no longer in that interval."""
+    late = replayed(advance(SECOND), run(FIRST))
+    assert late.loaded["orders", DataInterval.for_day(FIRST)] == 0
+    assert replayed(*DAILY).loaded["orders", DataInterval.for_day(FIRST)] == 1
+
+
+def test_deleted_order_stays_loaded() -> None:
+    """Only customers are followed when the source deletes them; an order stays as last seen."""
+    assert replayed(*DAILY).raw["orders"]["status"].to_list() == ["shipped"]
+
+
+def test_deleted_customer_is_not_among_the_customers() -> None:
+    """A customer that the newest interval's extraction did not find is gone, though loaded."""
+    result = replayed(*DAILY)
+    assert result.customers["id"].to_list() == [1]
+    assert names(result) == {1: "Anna", 2: "Ben"}
+
+
+def test_older_interval_does_not_change_who_is_present() -> None:
+    """An older interval that runs after a newer one leaves the newer one's key snapshot."""
+    result = replayed(advance(SECOND), run(SECOND), advance(THIRD), run(FIRST))
+    assert result.customers_present == {1, 2}
+    assert result.customers_as_of == DataInterval.for_day(SECOND)
+
+
+def test_repeated_interval_looks_again_at_who_is_present() -> None:
+    """When the newest interval runs again, the customers are those of its latest extraction."""
+    result = replayed(advance(SECOND), run(SECOND), advance(THIRD), run(SECOND))
+    assert result.customers_present == {1}
+
+
+@given(st.permutations([run(FIRST), run(SECOND), run(THIRD), run(FIRST)]))
+def test_order_of_intervals_is_irrelevant(events: list[Event]) -> None:
+    """On a source that stands still, intervals in any order, also repeated, load the same."""
+    expected = replayed(advance(SECOND), run(FIRST), run(SECOND), run(THIRD))
+    result = replayed(advance(SECOND), *events)
+    assert names(result) == names(expected)
+    assert result.customers_present == expected.customers_present
+    assert result.loaded == expected.loaded
+
+
+def test_no_event_leaves_nothing() -> None:
+    """Before the first run every table is empty."""
+    result = replayed()
+    assert all(rows.empty for rows in result.raw.values())
+    assert result.customers.empty
+
+
+def test_source_without_data_set_cannot_advance() -> None:
+    """A foreign database has no days to advance to."""
+    with pytest.raises(ValueError, match="cannot advance"):
+        SourceState(None).advance(FIRST)
