@@ -87,10 +87,10 @@ def compare_table(
         return _differences(connection, name, *sides)
 
 
-def table_names(warehouse: Path) -> set[str]:
-    """The base tables of a DuckDB file, as ``schema.table``."""
+def table_names(warehouse: Path, schemas: Collection[str] | None = None) -> set[str]:
+    """The base tables of a DuckDB file, or of some schemas in it, as ``schema.table``."""
     with _open(actual=warehouse) as connection:
-        return _table_names(connection, "actual")
+        return _table_names(connection, "actual", schemas)
 
 
 @contextmanager

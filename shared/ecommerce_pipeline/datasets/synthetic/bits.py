@@ -65,10 +65,10 @@ def skewed(words: Words, start: int, size: int) -> Int64Array:
     return (uniform * uniform * size) >> 40
 
 
-def days_late(words: Words, start: int) -> Int64Array:
-    """From 10 bits of each word: 1, 2 or 3 for about 3 % of the rows, else 0."""
+def days_late(words: Words, start: int, per_1024: int) -> Int64Array:
+    """From 10 bits of each word: 1, 2 or 3 for that many rows in 1,024, else 0."""
     chance = field(words, start, 10)
-    return np.where(chance < 30, 1 + chance % 3, 0)
+    return np.where(chance < per_1024, 1 + chance % 3, 0)
 
 
 def time_of_day(words: Words) -> Int64Array:

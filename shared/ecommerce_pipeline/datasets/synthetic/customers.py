@@ -100,11 +100,11 @@ class Customers:
         )
 
     def _created_at(self, ids: Int64Array, words: Words, arrival_day: int) -> Int64Array:
-        """The initial customers signed up within the year before; some others arrive late."""
+        """The initial customers signed up within the year before; one in five others arrives late."""
         days_before = np.where(
             ids <= self.arrivals.initial,
             field(words[:, 2], 0, 10) % 365,
-            days_late(words[:, 2], 0),
+            days_late(words[:, 2], 0, per_1024=200),
         )
         return midnight(arrival_day - days_before) + time_of_day(words[:, 3])
 

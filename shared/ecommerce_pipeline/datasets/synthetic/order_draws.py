@@ -34,7 +34,7 @@ class OrderDraws:
         words: the words; column 3 is left to the order's times.
         is_test: about 1 % are test orders, which keep that status.
         is_lost: about 0.3 % never reach the source, although their lines do.
-        days_late: how many days before its arrival the order was placed.
+        days_late: how many days before its arrival the order was placed; 0 for about 97 %.
         line_count: 0 for about 1 %, else 1 to 4.
         correction_age: 1 to 8 for the about 4 % whose first line's quantity is corrected.
     """
@@ -43,7 +43,7 @@ class OrderDraws:
         self.words = words
         self.is_test = field(words[:, 0], 24, 10) < 10
         self.is_lost = field(words[:, 0], 34, 10) < 3
-        self.days_late = days_late(words[:, 0], 44)
+        self.days_late = days_late(words[:, 0], 44, per_1024=30)
         has_lines = field(words[:, 1], 0, 7) > 0
         self.line_count = np.where(has_lines, 1 + field(words[:, 1], 7, 2), 0)
         is_corrected = has_lines & (field(words[:, 1], 9, 10) < 40)

@@ -37,7 +37,7 @@ class ViewDraws:
         views: the views' words, of the same shape.
 
     Attributes:
-        days_late: how many days before its arrival a view happened.
+        days_late: how many days before its arrival a view happened; 0 for about 97 %.
         time_of_day: when it happened, in microseconds since midnight.
         correction_age: 1 to 4, in open days, for the about 2 % whose duration is corrected.
     """
@@ -46,7 +46,7 @@ class ViewDraws:
         self._sessions = sessions
         self._views = views
         self._seconds = 1 + field(views, 40, 9)
-        self.days_late = _spread(days_late(sessions[:, 0], 23))
+        self.days_late = _spread(days_late(sessions[:, 0], 23, per_1024=30))
         self.time_of_day = self._time_of_day()
         is_corrected = field(views, 20, 10) < 20
         self.correction_age = np.where(is_corrected, 1 + field(views, 30, 2), NEVER)

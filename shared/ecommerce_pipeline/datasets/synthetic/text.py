@@ -63,7 +63,7 @@ _AWKWARD_PRODUCT_NAMES = (
 )
 
 CUSTOMER_NAMES = pa.array(
-    [f"{first} {last}" for first in _FIRST_NAMES for last in _LAST_NAMES] + [*_AWKWARD_NAMES],
+    [f"{first} {last}" for first in _FIRST_NAMES for last in _LAST_NAMES] + [*_AWKWARD_NAMES] * 4,
     pa.string(),
 )
 EMAIL_DOMAINS = pa.array(
@@ -74,7 +74,7 @@ COUNTRIES = pa.array(
 )
 PRODUCT_NAMES = pa.array(
     [f"{adjective} {noun}" for adjective in _ADJECTIVES for noun in _NOUNS]
-    + [*_AWKWARD_PRODUCT_NAMES],
+    + [*_AWKWARD_PRODUCT_NAMES] * 4,
     pa.string(),
 )
 CATEGORIES = pa.array(
