@@ -1,0 +1,64 @@
+"""How numbers, times and intervals are written for people."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+
+from ecommerce_pipeline.interval import DataInterval
+
+MINUS = "\N{MINUS SIGN}"
+_SPANS = ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
+_UNITS = ((Decimal(10) ** 9, "B"), (Decimal(10) ** 6, "M"), (Decimal(10) ** 3, "k"))
+
+
+def money(amount: Decimal) -> str:
+    """Dollars and cents, exact: ``$1,234.50``."""
+    return f"{MINUS if amount < 0 else ''}${abs(amount):,.2f}"
+
+
+def short_money(amount: Decimal) -> str:
+    """Dollars for an axis: ``$0``, ``$2.5k``, ``$30M``."""
+    size, unit = next(((s, u) for s, u in _UNITS if abs(amount) >= s), (Decimal(1), ""))
+    scaled = (abs(amount) / size).normalize()
+    return f"{MINUS if amount < 0 else ''}${scaled:f}{unit}"
+
+
+def day(value: date) -> str:
+    """A date: ``3 Jan 2025``."""
+    return f"{value.day} {value:%b} {value.year}"
+
+
+def day_and_month(value: date) -> str:
+    """A date within a known year: ``3 Jan``."""
+    return f"{value.day} {value:%b}"
+
+
+def month(value: date) -> str:
+    """The month of a date: ``Jan 2025``."""
+    return f"{value:%b %Y}"
+
+
+def time(value: datetime) -> str:
+    """A UTC time to the minute: ``3 Jan 2025, 22:14 UTC``."""
+    return f"{day(value)}, {value:%H:%M} UTC"
+
+
+def interval(value: DataInterval) -> str:
+    """A whole UTC day by its date, any other interval by both ends."""
+    if value == DataInterval.for_day(value.start.date()):
+        return day(value.start)
+    return f"{time(value.start)} to {time(value.end)}"
+
+
+def duration(value: timedelta | float) -> str:
+    """A span or a number of seconds in its two largest units: ``0.42 s``, ``5 h 12 min``."""
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if seconds < 10:
+        return f"{seconds:.2f} s"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    size, unit, smaller_size, smaller = next(row for row in _SPANS if whole >= row[0])
+    rest = whole % size // smaller_size
+    return f"{whole // size} {unit}" + (f" {rest} {smaller}" if rest else "")
