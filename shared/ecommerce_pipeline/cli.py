@@ -39,7 +39,7 @@ def source() -> None:
 @click.argument("url")
 def create(url: str) -> None:
     """Make the five tables with their indexes, empty; only a data set's rows are replaced."""
-    with closing(source_database.connect(url, create=True)) as database:
+    with closing(source_database.connect(url)) as database:
         start_anew(database)
     click.echo(f"created the tables in {source_database.redact(url)}")
 

@@ -81,7 +81,7 @@ def drive(variant: Variant, options: Options, progress: Progress) -> RunRecord:
         try:
             with _source_url(options, run) as source_url:
                 if dataset is not None and not options.resume:
-                    with closing(source.connect(source_url, create=True)) as database:
+                    with closing(source.connect(source_url)) as database:
                         start_anew(database)
                 settings = _settings(run, source_url, intervals[0])
                 with _started(variant, settings, progress):

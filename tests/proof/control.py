@@ -19,7 +19,7 @@ PIPELINE = ROOT / "cron_impl" / "pipeline.py"
 
 def fill_source(url: str, dataset: Dataset, to_day: str) -> None:
     """Make the source anew and bring it to the end of a day."""
-    with closing(source.connect(url, create=True)) as database:
+    with closing(source.connect(url)) as database:
         start_anew(database)
         advance(database, dataset, parse_day(to_day))
 
