@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +85,11 @@ def compare_table(
         actual = f'(FROM "actual".{_quoted(name)} WHERE {where})'
         sides = _Side(str(warehouse), actual), _Side(label, "expected")
         return _differences(connection, name, *sides)
+
+
+def report(differences: Iterable[Difference]) -> str:
+    """The differences as text for a failed assertion, one after the other."""
+    return "\n".join(map(str, differences))
 
 
 def table_names(warehouse: Path, schemas: Collection[str] | None = None) -> set[str]:

@@ -1,0 +1,62 @@
+"""The options that name the run to check, and what the tests ask of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from ecommerce_pipeline.errors import PipelineError
+from proof.run import FinishedRun
+
+RUN = pytest.StashKey[FinishedRun]()
+AGAINST = pytest.StashKey[FinishedRun]()
+USAGE = "name the run to check: pytest tests/equivalence --run-dir runs/cron"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("equivalence", "the run whose outputs are checked")
+    group.addoption("--run-dir", type=Path, metavar="DIR", help="the run, such as runs/cron")
+    group.addoption("--against", type=Path, metavar="DIR", help="a second run, to equal the first")
+    group.addoption(
+        "--source-url",
+        metavar="URL",
+        help="the database of a run with --dataset none, where its URL has a password",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Read the runs' records before any test, so that a wrong folder is one clear line."""
+    if not hasattr(config.option, "run_dir"):
+        return  # collected among all tests, too late for an option
+    if config.option.run_dir is None:
+        raise pytest.UsageError(USAGE)
+    try:
+        config.stash[RUN] = FinishedRun.read(config.option.run_dir)
+        if config.option.against is not None:
+            config.stash[AGAINST] = FinishedRun.read(config.option.against)
+    except PipelineError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+@pytest.fixture(scope="session")
+def run(pytestconfig: pytest.Config) -> FinishedRun:
+    """The run to check."""
+    if RUN not in pytestconfig.stash:
+        pytest.skip(USAGE)
+    return pytestconfig.stash[RUN]
+
+
+@pytest.fixture(scope="session")
+def against(pytestconfig: pytest.Config) -> FinishedRun:
+    """The run that it must equal."""
+    if AGAINST not in pytestconfig.stash:
+        pytest.skip("no second run was named with --against")
+    return pytestconfig.stash[AGAINST]
+
+
+@pytest.fixture(scope="session")
+def expected(run: FinishedRun, pytestconfig: pytest.Config) -> dict[str, pa.Table]:
+    """What the oracle expects in each table of the warehouse."""
+    return run.expected_tables(pytestconfig.getoption("source_url"))

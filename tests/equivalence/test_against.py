@@ -1,0 +1,25 @@
+"""The run equals another one of the same scenario: ``--against DIR``."""
+
+from __future__ import annotations
+
+from proof.compare import compare, report
+from proof.run import FinishedRun
+
+
+def test_same_scenario(run: FinishedRun, against: FinishedRun) -> None:
+    """Two runs are comparable when they had the same data set and the same history."""
+    assert (run.dataset, run.options) == (against.dataset, against.options)
+    assert run.history == against.history
+
+
+def test_equal_warehouses(run: FinishedRun, against: FinishedRun) -> None:
+    """The two warehouses hold the same tables, value for value, with no column left out."""
+    differences = compare(run.folder.warehouse, against.folder.warehouse)
+    assert not differences, report(differences)
+
+
+def test_equal_published_copies(run: FinishedRun, against: FinishedRun) -> None:
+    """Readers of either run see the same tables."""
+    file = "warehouse.duckdb"
+    differences = compare(run.folder.published / file, against.folder.published / file)
+    assert not differences, report(differences)

@@ -1,0 +1,62 @@
+"""The specified steps ran, as the variant's own tool reports it."""
+
+from __future__ import annotations
+
+import pytest
+
+from ecommerce_pipeline.record import SUCCESS, IntervalRun, StepRun
+from ecommerce_pipeline.specification import STEP_NAMES, STEPS
+from proof.history import IntervalRun as IntervalEvent
+from proof.run import FinishedRun
+
+
+@pytest.fixture
+def latest(run: FinishedRun) -> list[IntervalRun]:
+    """The latest run of each interval; a failed one may stand before it."""
+    return list({interval_run.interval: interval_run for interval_run in run.intervals}.values())
+
+
+def test_run_succeeded(run: FinishedRun) -> None:
+    """The run as a whole is over and succeeded."""
+    assert run.state == SUCCESS
+
+
+def test_each_interval_succeeded(latest: list[IntervalRun]) -> None:
+    """At least one interval ran, and the latest run of each succeeded."""
+    assert latest
+    assert {one.interval: one.state for one in latest} == {one.interval: SUCCESS for one in latest}
+
+
+def test_history_names_the_intervals_that_ran(run: FinishedRun, latest: list[IntervalRun]) -> None:
+    """The history from which the oracle computes holds every interval that the tool ran."""
+    told = {str(event.interval) for event in run.history if isinstance(event, IntervalEvent)}
+    assert {one.interval for one in latest} <= told
+
+
+def test_exactly_the_specified_steps_ran(latest: list[IntervalRun]) -> None:
+    """In each interval every step of the specification ran once, succeeded, and no other did."""
+    for one in latest:
+        assert sorted(step.name for step in one.steps) == sorted(STEP_NAMES), one.interval
+        failed = [step.name for step in one.steps if step.state != SUCCESS or step.attempts < 1]
+        assert failed == [], one.interval
+
+
+def test_steps_ran_in_the_specified_order(latest: list[IntervalRun]) -> None:
+    """No step started before all steps that it waits for had ended."""
+    for one in latest:
+        steps = {step.name: step for step in one.steps}
+        early = [
+            f"{step.name} before the end of {name}"
+            for step in STEPS
+            for name in step.upstream
+            if not _in_order(steps[name], steps[step.name])
+        ]
+        assert early == [], one.interval
+
+
+def _in_order(upstream: StepRun, step: StepRun) -> bool:
+    return (
+        upstream.ended_at is not None
+        and step.started_at is not None
+        and upstream.ended_at <= step.started_at
+    )

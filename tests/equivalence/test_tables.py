@@ -1,0 +1,59 @@
+"""The warehouse equals the oracle: every table, every column, every row."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from ecommerce_pipeline.contract import TABLES
+from proof.compare import compare_table, report, table_names
+from proof.history import runs_day_by_day
+from proof.run import FinishedRun
+
+RAW = [
+    *(f"raw.{table.name}" for table in TABLES),
+    "raw.customers_present",
+    "raw.loaded_intervals",
+]
+MARTS = [
+    "marts.daily_revenue_by_category",
+    "marts.dim_customers",
+    "marts.dim_products",
+    "marts.fct_orders",
+    "marts.fct_page_views",
+]
+SNAPSHOT = "snapshots.snap_customers"
+
+Tables = dict[str, pa.Table]
+
+
+@pytest.mark.parametrize("name", [*RAW, *MARTS])
+def test_table_equals_the_oracle(run: FinishedRun, expected: Tables, name: str) -> None:
+    """Each table holds exactly the oracle's columns, types and rows."""
+    differences = compare_table(run.folder.warehouse, name, expected[name])
+    assert not differences, report(differences)
+
+
+def test_current_customers_equal_the_oracle(run: FinishedRun, expected: Tables) -> None:
+    """The snapshot's current versions are exactly the customers that the source still holds."""
+    versions = expected[SNAPSHOT]
+    current = versions.filter(pc.is_null(versions["dbt_valid_to"]))
+    differences = compare_table(
+        run.folder.warehouse, SNAPSHOT, current, where="dbt_valid_to IS NULL"
+    )
+    assert not differences, report(differences)
+
+
+def test_customers_history_equals_the_oracle(run: FinishedRun, expected: Tables) -> None:
+    """Run day by day, the snapshot holds every version that the customers had."""
+    if not runs_day_by_day(run.history):
+        pytest.skip("which versions a run saw depends on the order, unless it is day by day")
+    differences = compare_table(run.folder.warehouse, SNAPSHOT, expected[SNAPSHOT])
+    assert not differences, report(differences)
+
+
+def test_no_other_table(run: FinishedRun, expected: Tables) -> None:
+    """The warehouse holds the tables that the oracle knows, and no more."""
+    assert {*RAW, *MARTS, SNAPSHOT} == expected.keys()
+    assert table_names(run.folder.warehouse) == expected.keys()
