@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+
 from ecommerce_pipeline.interval import DataInterval
 
 Rows = Sequence[tuple[Any, ...]]

@@ -8,11 +8,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from ecommerce_pipeline import journal, jsonlines
 from ecommerce_pipeline.journal import JournalEntry
 from ecommerce_pipeline.run_directory import RunDirectory
-from hypothesis import given
-from hypothesis import strategies as st
 from proof.small_warehouse import INTERVAL, moment
 
 
