@@ -28,16 +28,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Read the runs' records before any test, so that a wrong folder is one clear line."""
-    if not hasattr(config.option, "run_dir"):
-        return  # collected among all tests, too late for an option
     if config.option.run_dir is None:
-        raise pytest.UsageError(USAGE)
+        return
     try:
         config.stash[RUN] = FinishedRun.read(config.option.run_dir)
         if config.option.against is not None:
             config.stash[AGAINST] = FinishedRun.read(config.option.against)
     except PipelineError as error:
         raise pytest.UsageError(str(error)) from None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Refuse to skip the whole suite when nothing else was asked for."""
+    suite = Path(__file__).parent
+    if config.option.run_dir is None and all(suite in item.path.parents for item in items):
+        raise pytest.UsageError(USAGE)
 
 
 @pytest.fixture(scope="session")
