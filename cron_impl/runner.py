@@ -9,13 +9,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from types import TracebackType
 
-from ecommerce_pipeline import steps
-from ecommerce_pipeline.atomic import atomic_file
-from ecommerce_pipeline.context import StepContext
-from ecommerce_pipeline.errors import PipelineError
-from ecommerce_pipeline.execution import run_step
-from ecommerce_pipeline.record import FAILED, RUNNING, SUCCESS, IntervalRun, StepRun, to_json
-from ecommerce_pipeline.specification import MAX_PARALLEL_STEPS, STEP_BY_NAME
 from tenacity import (
     RetryCallState,
     Retrying,
@@ -23,6 +16,14 @@ from tenacity import (
     stop_after_attempt,
     wait_exponential,
 )
+
+from ecommerce_pipeline import steps
+from ecommerce_pipeline.atomic import atomic_file
+from ecommerce_pipeline.context import StepContext
+from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.execution import run_step
+from ecommerce_pipeline.record import FAILED, RUNNING, SUCCESS, IntervalRun, StepRun, to_json
+from ecommerce_pipeline.specification import MAX_PARALLEL_STEPS, STEP_BY_NAME
 
 
 class IntervalRunner:

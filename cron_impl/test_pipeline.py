@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import pipeline
 import pytest
+
+import pipeline
 from ecommerce_pipeline import step_server
 from ecommerce_pipeline.datasets import load_dataset
 from ecommerce_pipeline.interval import DataInterval

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
+
 from ecommerce_pipeline.datasets import load_dataset
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.source.postgres_server import running_server

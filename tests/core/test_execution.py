@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+
 from ecommerce_pipeline import journal, step_server
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.errors import PipelineError

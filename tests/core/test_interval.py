@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
-from ecommerce_pipeline.errors import PipelineError
-from ecommerce_pipeline.interval import DAY, DataInterval, days
 from hypothesis import given
 from hypothesis import strategies as st
+
+from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.interval import DAY, DataInterval, days
 
 MOMENTS = st.datetimes(timezones=st.just(UTC)).filter(lambda moment: 1900 < moment.year < 9000)
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.lock import exclusive
 

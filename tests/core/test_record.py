@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+
 from ecommerce_pipeline import record
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.record import IntervalRun, RunRecord, StepRun

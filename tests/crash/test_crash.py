@@ -14,6 +14,7 @@ from pathlib import Path
 import duckdb
 import psutil
 import pytest
+
 from ecommerce_pipeline.crashpoints import CRASH_POINTS, ENVIRONMENT_VARIABLE
 from ecommerce_pipeline.datasets import load_dataset
 from ecommerce_pipeline.run_directory import RunDirectory
