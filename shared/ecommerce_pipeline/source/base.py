@@ -31,7 +31,7 @@ class TableChanges:
 
 @dataclass(frozen=True, slots=True)
 class ColumnInfo:
-    """A column as the database declares it; ``type`` is None where the contract knows no such type."""
+    """A column as the database declares it; ``type`` is None where the contract has none such."""
 
     name: str
     declared_type: str

@@ -142,7 +142,7 @@ def _spawn(
             stdout=log,
             stderr=log,
             start_new_session=True,  # Ctrl+C reaches us, who then stop the server
-            preexec_fn=_stop_with_parent(),
+            preexec_fn=_stop_with_parent(),  # noqa: PLW1509 (one system call, which takes no lock)
             **run_as(account),
         )
 

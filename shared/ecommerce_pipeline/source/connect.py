@@ -1,0 +1,66 @@
+"""Opening a source database by its URL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.source.base import Source
+
+_SQLITE = "sqlite:///"
+_POSTGRES = ("postgresql://", "postgres://")
+
+
+def connect(url: str) -> Source:
+    """Open the source at ``url``: ``sqlite:///PATH`` or ``postgresql://USER@HOST:PORT/DATABASE``.
+
+    A SQLite path is taken as it stands, so an absolute one makes four slashes; the file is opened
+    at its first use, and made only by ``create_tables``.
+
+    Raises:
+        PipelineError: the URL is of another kind, or the server cannot be reached or refuses.
+    """
+    if url.startswith(_SQLITE) and url != _SQLITE:
+        from ecommerce_pipeline.source.sqlite import SqliteSource
+
+        return SqliteSource(Path(url.removeprefix(_SQLITE)))
+    if url.startswith(_POSTGRES):
+        from ecommerce_pipeline.source.postgres import PostgresSource
+
+        return PostgresSource.open(url, redact(url))
+    raise PipelineError(
+        f"{redact(url)} is not the URL of a source database",
+        "write it as sqlite:///PATH or postgresql://USER:PASSWORD@HOST:PORT/DATABASE",
+    )
+
+
+def redact(url: str) -> str:
+    """The URL without its password and parameters, to be shown in messages and records.
+
+    Where it cannot be told apart for certain which part is the password, all but the scheme is
+    hidden.
+    """
+    if url.startswith(_SQLITE):
+        return url
+    if url.startswith(_POSTGRES):
+        return _redact_postgres(url)
+    scheme, separator, _ = url.partition("://")
+    return f"{scheme}://***" if separator else "***"
+
+
+def _redact_postgres(url: str) -> str:
+    import psycopg
+    from psycopg.conninfo import conninfo_to_dict
+
+    hidden = "postgresql://***"
+    try:
+        parts = {name: str(value) for name, value in conninfo_to_dict(url).items()}
+    except psycopg.Error:
+        return hidden
+    user, host, port = (parts.get(name, "") for name in ("user", "host", "port"))
+    database = parts.get("dbname", "")
+    if "@" in f"{user}{host}{port}{database}" or not (port == "" or port.isdecimal()):
+        return hidden  # an unescaped character has split the password
+    login = user + (":***" if "password" in parts else "")
+    address = host + (f":{port}" if port else "")
+    return f"postgresql://{login}{'@' if login else ''}{address}/{database}"

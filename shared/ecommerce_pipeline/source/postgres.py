@@ -1,0 +1,227 @@
+"""PostgreSQL as a source: rows come and go by COPY."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import psycopg
+import pyarrow as pa
+import pyarrow.csv
+from psycopg import sql
+
+from ecommerce_pipeline.contract import TABLE_BY_NAME, TABLES, ColumnType, Table
+from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.interval import DataInterval
+from ecommerce_pipeline.source import ddl
+from ecommerce_pipeline.source.base import ColumnInfo, TableChanges
+from ecommerce_pipeline.source.postgres_copy import read_copy
+from ecommerce_pipeline.source.postgres_errors import connection_error, query_error
+
+_CONNECT_SECONDS = 5
+_TYPES = {
+    ColumnType.INTEGER: "bigint",
+    ColumnType.TEXT: "text",
+    ColumnType.TIMESTAMP: "timestamptz",
+}
+_DECLARED = {
+    **dict.fromkeys(("int2", "int4", "int8"), ColumnType.INTEGER),
+    **dict.fromkeys(("text", "varchar"), ColumnType.TEXT),
+    "timestamptz": ColumnType.TIMESTAMP,
+}
+_BYTEWISE = ' COLLATE "C"'
+_STAGED = "pipeline_staged_rows"
+_COLUMNS = """
+    SELECT a.attname, format_type(a.atttypid, a.atttypmod), t.typname
+    FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid
+    WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
+    ORDER BY a.attnum
+"""
+_TABLES = """
+    SELECT c.relname
+    FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND pg_table_is_visible(c.oid)
+        AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%'
+"""
+
+
+class PostgresSource:
+    """A PostgreSQL database; see ``Source`` for the contract of each method."""
+
+    def __init__(self, connection: psycopg.Connection, shown_url: str) -> None:
+        self._connection = connection
+        self._shown_url = shown_url
+
+    @classmethod
+    def open(cls, url: str, shown_url: str) -> PostgresSource:
+        """Connect, with a session in UTC.
+
+        Args:
+            url: the server's URL.
+            shown_url: the same without the password, for messages.
+
+        Raises:
+            PipelineError: the URL is malformed, or the server cannot be reached or refuses.
+        """
+        try:
+            connection = psycopg.connect(
+                url,
+                autocommit=True,
+                connect_timeout=_CONNECT_SECONDS,
+                client_encoding="utf8",
+                application_name="ecommerce-pipeline",
+            )
+            connection.execute("SET TimeZone TO 'UTC'")
+        except psycopg.Error as error:
+            raise connection_error(error, shown_url) from None  # its text may hold the password
+        return cls(connection, shown_url)
+
+    def create_tables(self) -> None:
+        """Create the contract's tables with their indexes, where missing."""
+        with self._errors():
+            for table in TABLES:
+                self._execute(ddl.create_table(table, _TYPES))
+                self._execute(ddl.create_index(table, _BYTEWISE))
+            self._execute(ddl.CREATE_STATE)
+
+    def drop_tables(self) -> None:
+        """Drop the contract's tables and the data set's position, where there are any."""
+        with self._errors():
+            self._execute(f"DROP TABLE IF EXISTS {ddl.quoted((*TABLE_BY_NAME, ddl.STATE_TABLE))}")
+
+    def table_names(self) -> set[str]:
+        """The names of the tables and views that the search path finds."""
+        with self._errors():
+            return {name for (name,) in self._connection.execute(_TABLES)}
+
+    def columns(self, table: Table) -> Mapping[str, ColumnInfo]:
+        """The table's columns as declared."""
+        with self._errors():
+            rows = self._connection.execute(_COLUMNS, [f'"{table.name}"']).fetchall()
+        if not rows:
+            raise PipelineError(
+                f"the source {self._shown_url} has no table {table.name}",
+                "create it with: ecommerce-pipeline source create",
+            )
+        return {
+            name: ColumnInfo(name, declared, _DECLARED.get(kind)) for name, declared, kind in rows
+        }
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commit what the block did, or roll it back; all its reads see one state."""
+        with self._errors():
+            self._execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+            try:
+                yield
+                self._execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(psycopg.Error):
+                    self._execute("ROLLBACK")
+                raise
+
+    def apply(self, changes: TableChanges) -> None:
+        """Delete and upsert rows; call it inside ``transaction``."""
+        table = TABLE_BY_NAME[changes.table]
+        with self._errors():
+            if changes.deleted_keys is not None:
+                self._delete(table, changes.deleted_keys.select(table.key))
+            self._upsert(table, changes.upserts.select(table.column_names))
+
+    def state(self) -> Mapping[str, str]:
+        """What ``set_state`` stored; empty at first."""
+        if ddl.STATE_TABLE not in self.table_names():
+            return {}
+        with self._errors():
+            return dict(self._connection.execute(ddl.SELECT_STATE).fetchall())
+
+    def set_state(self, state: Mapping[str, str]) -> None:
+        """Store the data set's identity and position; call it inside ``transaction``."""
+        with self._errors(), self._connection.cursor() as cursor:
+            cursor.execute(ddl.DELETE_STATE)
+            cursor.executemany(
+                f"INSERT INTO {ddl.STATE_TABLE} VALUES (%s, %s)", list(state.items())
+            )
+
+    def newest_update(self, before: datetime) -> datetime | None:
+        """The newest ``updated_at`` of any contract table before a moment."""
+        with self._errors():
+            newest = [self._newest_of(table, before) for table in TABLES]
+        return max(filter(None, newest), default=None)
+
+    def read_interval(self, table: Table, interval: DataInterval) -> Iterator[pa.RecordBatch]:
+        """The interval's rows in the table's Arrow schema, ordered by updated_at and key."""
+        condition = sql.SQL('WHERE "updated_at" >= {} AND "updated_at" < {}').format(
+            sql.Literal(interval.start), sql.Literal(interval.end)
+        )
+        return self._read(table, table.column_names, condition, '"updated_at", ')
+
+    def read_keys(self, table: Table) -> Iterator[pa.RecordBatch]:
+        """The keys that the table holds now, ordered."""
+        return self._read(table, table.key, sql.SQL(""), "")
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def _execute(self, statement: str) -> None:
+        self._connection.execute(statement.encode())
+
+    def _newest_of(self, table: Table, before: datetime) -> datetime | None:
+        statement = f'SELECT max("updated_at") FROM "{table.name}" WHERE "updated_at" < %s'
+        row = self._connection.execute(statement.encode(), [before]).fetchone()
+        newest: datetime | None = row[0] if row else None
+        return newest and newest.astimezone(UTC)
+
+    def _read(
+        self, table: Table, names: Sequence[str], condition: sql.Composable, order: str
+    ) -> Iterator[pa.RecordBatch]:
+        columns = [column for name in names for column in table.columns if column.name == name]
+        selected = ", ".join(f'"{c.name}"::{_TYPES[c.type]} AS "{c.name}"' for c in columns)
+        with self._errors():
+            statement = (
+                f'COPY (SELECT {selected} FROM "{table.name}" '.encode()
+                + condition.as_bytes(self._connection)
+                + f" ORDER BY {order}{ddl.key_order(table, _BYTEWISE)})"
+                " TO STDOUT (FORMAT binary)".encode()
+            )
+            yield from read_copy(self._connection, statement, table, columns)
+
+    def _delete(self, table: Table, keys: pa.Table) -> None:
+        self._stage(table, keys)
+        same_key = " AND ".join(f't."{name}" = s."{name}"' for name in table.key)
+        self._execute(f'DELETE FROM "{table.name}" AS t USING {_STAGED} AS s WHERE {same_key}')
+        self._execute(f"DROP TABLE {_STAGED}")
+
+    def _upsert(self, table: Table, rows: pa.Table) -> None:
+        self._stage(table, rows)
+        names = ddl.quoted(rows.column_names)
+        self._execute(
+            f'INSERT INTO "{table.name}" ({names}) SELECT {names} FROM {_STAGED}'
+            f" {ddl.on_conflict_update(table)}"
+        )
+        self._execute(f"DROP TABLE {_STAGED}")
+
+    def _stage(self, table: Table, rows: pa.Table) -> None:
+        """Put rows into a temporary table."""
+        types = {column.name: _TYPES[column.type] for column in table.columns}
+        columns = ", ".join(f'"{name}" {types[name]}' for name in rows.column_names)
+        self._execute(f"CREATE TEMPORARY TABLE {_STAGED} ({columns}) ON COMMIT DROP")
+        text = io.BytesIO()
+        # An empty text is written with quotes and NULL without, as COPY tells them apart.
+        pyarrow.csv.write_csv(rows, text, pyarrow.csv.WriteOptions(include_header=False))
+        with (
+            self._connection.cursor() as cursor,
+            cursor.copy(f"COPY {_STAGED} FROM STDIN (FORMAT csv)".encode()) as copy,
+        ):
+            copy.write(text.getbuffer())
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except psycopg.Error as error:
+            raise query_error(error, self._shown_url) from error

@@ -1,0 +1,165 @@
+"""PostgreSQL's binary COPY format, decoded into Arrow column by column, never row by row.
+
+The format, from the PostgreSQL manual ("COPY", "Binary Format"): a header of 19 bytes; for each
+row a 16-bit field count and for each field a 32-bit length, -1 for NULL, and that many bytes; at
+the end a field count of -1. Numbers are big-endian; a timestamp is a count of microseconds from
+2000-01-01 UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import psycopg
+import pyarrow as pa
+from psycopg import pq
+
+from ecommerce_pipeline.contract import Column, ColumnType, Table
+from ecommerce_pipeline.errors import PipelineError
+
+_HEADER_BYTES = 19
+_COUNT_BYTES = 2
+_LENGTH_BYTES = 4
+_CHUNK_BYTES = 1 << 20
+_PADDING = bytes(8)  # lets eight bytes be read wherever a field begins
+_EPOCH_2000 = 946_684_800_000_000  # microseconds from 1970 to 2000
+_INT64 = np.iinfo(np.int64)
+
+_Integers = npt.NDArray[np.int64]
+
+
+def read_copy(
+    connection: psycopg.Connection, statement: bytes, table: Table, columns: Sequence[Column]
+) -> Iterator[pa.RecordBatch]:
+    """Run a ``COPY … TO STDOUT (FORMAT binary)`` and yield its rows, about a megabyte at a time.
+
+    A reading that is broken off closes the connection.
+
+    Args:
+        connection: where no other statement runs until the end.
+        statement: selects ``columns`` in their order, as bigint, text or timestamptz.
+        table: the table read, for messages.
+        columns: what the statement selects.
+
+    Raises:
+        psycopg.Error: the server reports an error.
+        PipelineError: a value has no place in the column's Arrow type.
+    """
+    for buffer, lengths in _chunks(connection.pgconn, statement):
+        yield _decode(buffer, np.array(lengths, np.int64), table, columns)
+
+
+def _chunks(pgconn: pq.abc.PGconn, statement: bytes) -> Iterator[tuple[bytearray, list[int]]]:
+    """Messages one after another, and the length of each; all are rows but the shortest."""
+    _require(pgconn.exec_(statement), pq.ExecStatus.COPY_OUT)
+    receive = pgconn.get_copy_data  # one message holds one row, the first one the header as well
+    finished = False
+    try:
+        length, data = receive(0)
+        buffer, lengths = bytearray(data[_HEADER_BYTES:]), [length - _HEADER_BYTES]
+        while length >= 0:
+            if len(buffer) >= _CHUNK_BYTES:
+                yield buffer, lengths
+                buffer, lengths = bytearray(), []
+            length, data = receive(0)  # at the end -1 and no data
+            buffer += data
+            lengths.append(length)
+        _require(pgconn.get_result(), pq.ExecStatus.COMMAND_OK)
+        finished = pgconn.get_result() is None
+        yield buffer, lengths
+    finally:
+        if not finished:
+            pgconn.finish()
+
+
+def _require(result: pq.abc.PGresult | None, status: pq.ExecStatus) -> None:
+    if result is None or result.status == status:
+        return
+    state = (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
+    message = (result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b"").decode()
+    try:
+        kind = psycopg.errors.lookup(state)
+    except KeyError:
+        kind = psycopg.OperationalError
+    raise kind(message)
+
+
+def _decode(
+    buffer: bytearray, lengths: _Integers, table: Table, columns: Sequence[Column]
+) -> pa.RecordBatch:
+    starts = np.cumsum(lengths) - lengths
+    cursor = starts[lengths > _COUNT_BYTES] + _COUNT_BYTES  # not the trailer
+    buffer += _PADDING
+    arrays = []
+    for column in columns:
+        sizes = _numbers(buffer, ">i4", cursor)
+        fields = _Fields(cursor + _LENGTH_BYTES, np.maximum(sizes, 0), sizes >= 0)
+        decode = _text if column.type is ColumnType.TEXT else _number
+        arrays.append(decode(buffer, fields, table, column))
+        cursor = fields.starts + fields.sizes
+    schema = pa.schema([table.arrow_schema.field(column.name) for column in columns])
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fields:
+    """Where each row's field of one column lies in the buffer, and whether it is not NULL."""
+
+    starts: _Integers
+    sizes: _Integers
+    present: npt.NDArray[np.bool_]
+
+
+def _numbers(buffer: bytearray, kind: str, starts: _Integers) -> _Integers:
+    """The big-endian numbers that begin at these bytes."""
+    size = np.dtype(kind).itemsize
+    at_each_byte = np.ndarray((len(buffer) - size + 1,), kind, buffer, strides=(1,))
+    return at_each_byte[starts].astype(np.int64)
+
+
+def _number(buffer: bytearray, fields: _Fields, table: Table, column: Column) -> pa.Array:
+    values = _numbers(buffer, ">i8", fields.starts)
+    if column.type is ColumnType.TIMESTAMP:
+        endless = (values == _INT64.min) | (values > _INT64.max - _EPOCH_2000)
+        if (endless & fields.present).any():
+            raise PipelineError(
+                f"{table.name}.{column.name} holds an infinite time or one past the year 294246",
+                "correct that row in the source",
+            )
+        values += _EPOCH_2000
+    return _array(column.type.arrow, fields.present, [values])
+
+
+def _text(buffer: bytearray, fields: _Fields, table: Table, column: Column) -> pa.Array:
+    """See the buffer as strings, each field and each gap after it, and keep the fields."""
+    edges = np.full(2 * len(fields.starts) + 1, len(buffer), np.int32)
+    edges[0:-1:2] = fields.starts
+    edges[1::2] = fields.starts + fields.sizes
+    pieces = _array(pa.string(), None, [edges, buffer], length=len(edges) - 1)
+    values = pieces.take(_array(pa.int64(), None, [np.arange(0, len(pieces), 2)]))
+    try:
+        values.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise PipelineError(
+            f"{table.name}.{column.name} holds text that is not UTF-8",
+            "correct that text in the source",
+        ) from error
+    return _array(pa.string(), fields.present, values.buffers()[1:], length=len(values))
+
+
+def _array(
+    kind: pa.DataType,
+    present: npt.NDArray[np.bool_] | None,
+    buffers: Sequence[Any],
+    length: int | None = None,
+) -> pa.Array:
+    """Wrap buffers without a copy; unlike ``pa.array`` this does not import pandas."""
+    count = len(buffers[0]) if length is None else length
+    validity = None
+    if present is not None and not present.all():
+        validity = pa.py_buffer(np.packbits(present, bitorder="little"))
+    return pa.Array.from_buffers(kind, count, [validity, *map(pa.py_buffer, buffers)])

@@ -1,0 +1,53 @@
+"""PostgreSQL's errors as one line that names the fault and the mend, without a credential."""
+
+from __future__ import annotations
+
+import psycopg
+from psycopg import errors
+
+from ecommerce_pipeline.errors import PipelineError
+
+_PASSING = ("starting up", "shutting down", "too many clients", "reserved for roles")
+
+
+def connection_error(error: psycopg.Error, shown_url: str) -> PipelineError:
+    """Why no connection came about."""
+    if isinstance(error, psycopg.ProgrammingError):
+        return PipelineError(
+            f"the source URL {shown_url} is malformed",
+            "write it as postgresql://USER:PASSWORD@HOST:PORT/DATABASE, "
+            "with %-escapes for special characters",
+        )
+    text = str(error)
+    _, refused, reason = text.partition("FATAL:")
+    if refused:
+        return PipelineError(
+            f"the source {shown_url} refuses the connection: {reason.splitlines()[0]}",
+            "check the user, the password and the database in the source URL",
+            retryable=any(passing in reason for passing in _PASSING),
+        )
+    return PipelineError(
+        f"the source {shown_url} cannot be reached: {text.splitlines()[0]}",
+        "check that the server runs, and the host and the port in the source URL",
+        retryable=True,
+    )
+
+
+def query_error(error: psycopg.Error, shown_url: str) -> PipelineError:
+    """Why a statement failed."""
+    reason = error.diag.message_primary or str(error).partition("\n")[0]
+    mend, retryable = _mend(error)
+    return PipelineError(f"the source {shown_url}: {reason}", mend, retryable=retryable)
+
+
+def _mend(error: psycopg.Error) -> tuple[str, bool]:
+    match error:
+        case errors.UndefinedTable():
+            return "create it with: ecommerce-pipeline source create", False
+        case errors.InsufficientPrivilege():
+            return "grant the source URL's user the right to it", False
+        case errors.SerializationFailure() | errors.DeadlockDetected():
+            return "try again: another session changed the same rows", True
+        case psycopg.OperationalError():
+            return "try again once the server answers", True
+    return "check the source database and its data", False

@@ -1,0 +1,215 @@
+"""SQLite as a source: integers hold money and microseconds since 1970 UTC, exactly."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+import pyarrow as pa
+
+from ecommerce_pipeline.contract import TABLE_BY_NAME, TABLES, Column, ColumnType, Table
+from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.interval import DataInterval
+from ecommerce_pipeline.source import ddl
+from ecommerce_pipeline.source.base import ColumnInfo, TableChanges
+from ecommerce_pipeline.source.sqlite_values import microseconds, moment, python_rows, to_arrow
+
+_TYPES = {
+    ColumnType.INTEGER: "INTEGER",
+    ColumnType.TEXT: "TEXT",
+    ColumnType.TIMESTAMP: "INTEGER",
+}
+_BATCH_ROWS = 20_000
+_LOCK_WAIT_SECONDS = 30.0
+
+
+class SqliteSource:
+    """A SQLite file, opened at first use; see ``Source`` for the contract of each method."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path.absolute()
+        self._opened: sqlite3.Connection | None = None
+
+    def create_tables(self) -> None:
+        """Create the file and the contract's tables with their indexes, where missing."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._errors():
+            connection = self._connection(create=True)
+            connection.execute("PRAGMA journal_mode = WAL")  # readers never wait for the writer
+            for table in TABLES:
+                connection.execute(ddl.create_table(table, _TYPES, suffix=" STRICT"))
+                connection.execute(ddl.create_index(table))
+            connection.execute(ddl.CREATE_STATE + " STRICT")
+
+    def drop_tables(self) -> None:
+        """Drop the contract's tables and the data set's position, where there are any."""
+        if not self._path.exists():
+            return
+        with self._errors():
+            for name in (*TABLE_BY_NAME, ddl.STATE_TABLE):
+                self._connection().execute(f'DROP TABLE IF EXISTS "{name}"')
+
+    def table_names(self) -> set[str]:
+        """The names of all tables and views; none where there is no file yet."""
+        if not self._path.exists():
+            return set()
+        with self._errors():
+            rows = self._connection().execute(
+                "SELECT name FROM sqlite_schema"
+                " WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+            )
+            return {name for (name,) in rows}
+
+    def columns(self, table: Table) -> Mapping[str, ColumnInfo]:
+        """The table's columns as declared; an integer column serves as a time as well."""
+        with self._errors():
+            declared = (
+                self._connection()
+                .execute("SELECT name, type FROM pragma_table_xinfo(?)", [table.name])
+                .fetchall()
+            )
+        if not declared:
+            raise PipelineError(
+                f"the source {self._path} has no table {table.name}",
+                "create it with: ecommerce-pipeline source create",
+            )
+        times = {c.name for c in table.columns if c.type is ColumnType.TIMESTAMP}
+        return {name: ColumnInfo(name, kind, _type(kind, name in times)) for name, kind in declared}
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commit what the block did, or roll it back; all its reads see one state."""
+        with self._errors():
+            connection = self._connection()
+            connection.execute("BEGIN")
+            try:
+                yield
+                connection.execute("COMMIT")
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+
+    def apply(self, changes: TableChanges) -> None:
+        """Delete and upsert rows; call it inside ``transaction``."""
+        table = TABLE_BY_NAME[changes.table]
+        with self._errors():
+            if changes.deleted_keys is not None:
+                same_key = " AND ".join(f'"{name}" = ?' for name in table.key)
+                self._connection().executemany(
+                    f'DELETE FROM "{table.name}" WHERE {same_key}',
+                    python_rows(changes.deleted_keys.select(table.key)),
+                )
+            marks = ", ".join("?" for _ in table.columns)
+            self._connection().executemany(
+                f'INSERT INTO "{table.name}" ({ddl.quoted(table.column_names)}) VALUES ({marks}) '
+                + ddl.on_conflict_update(table),
+                python_rows(changes.upserts.select(table.column_names)),
+            )
+
+    def state(self) -> Mapping[str, str]:
+        """What ``set_state`` stored; empty at first."""
+        if ddl.STATE_TABLE not in self.table_names():
+            return {}
+        with self._errors():
+            return dict(self._connection().execute(ddl.SELECT_STATE).fetchall())
+
+    def set_state(self, state: Mapping[str, str]) -> None:
+        """Store the data set's identity and position; call it inside ``transaction``."""
+        with self._errors():
+            self._connection().execute(ddl.DELETE_STATE)
+            self._connection().executemany(
+                f"INSERT INTO {ddl.STATE_TABLE} VALUES (?, ?)", state.items()
+            )
+
+    def newest_update(self, before: datetime) -> datetime | None:
+        """The newest ``updated_at`` of any contract table before a moment."""
+        with self._errors():
+            newest = [self._newest_of(table, before) for table in TABLES]
+        return max(filter(None, newest), default=None)
+
+    def read_interval(self, table: Table, interval: DataInterval) -> Iterator[pa.RecordBatch]:
+        """The interval's rows in the table's Arrow schema, ordered by updated_at and key."""
+        return self._read(
+            table,
+            table.columns,
+            f'WHERE "updated_at" >= ? AND "updated_at" < ?'
+            f' ORDER BY "updated_at", {ddl.key_order(table)}',
+            [microseconds(interval.start), microseconds(interval.end)],
+        )
+
+    def read_keys(self, table: Table) -> Iterator[pa.RecordBatch]:
+        """The keys that the table holds now, ordered."""
+        return self._read(table, ddl.key_columns(table), f"ORDER BY {ddl.key_order(table)}", [])
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+
+    def _connection(self, *, create: bool = False) -> sqlite3.Connection:
+        if self._opened is None:
+            if not create and not self._path.exists():
+                raise PipelineError(
+                    f"the source {self._path} does not exist",
+                    "check the path, or create it with: ecommerce-pipeline source create",
+                )
+            self._opened = sqlite3.connect(
+                f"{self._path.as_uri()}?mode={'rwc' if create else 'rw'}",
+                uri=True,
+                timeout=_LOCK_WAIT_SECONDS,
+                isolation_level=None,
+            )
+        return self._opened
+
+    def _newest_of(self, table: Table, before: datetime) -> datetime | None:
+        (newest,) = (
+            self._connection()
+            .execute(
+                f'SELECT max("updated_at") FROM "{table.name}" WHERE "updated_at" < ?',
+                [microseconds(before)],
+            )
+            .fetchone()
+        )
+        return None if newest is None else moment(newest)
+
+    def _read(
+        self, table: Table, columns: Sequence[Column], clauses: str, parameters: Sequence[int]
+    ) -> Iterator[pa.RecordBatch]:
+        schema = pa.schema([table.arrow_schema.field(column.name) for column in columns])
+        names = ddl.quoted(column.name for column in columns)
+        with self._errors():
+            cursor = self._connection().execute(
+                f'SELECT {names} FROM "{table.name}" {clauses}', parameters
+            )
+            while rows := cursor.fetchmany(_BATCH_ROWS):
+                arrays = [
+                    to_arrow(table, column, values, rows)
+                    for column, values in zip(columns, zip(*rows, strict=True), strict=True)
+                ]
+                yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            busy = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
+            raise PipelineError(
+                f"the source {self._path}: {error}",
+                "try again when its other writer is done"
+                if busy
+                else "check that it is a SQLite database with the contract's tables and its rights",
+                retryable=busy,
+            ) from error
+
+
+def _type(declared: str, time: bool) -> ColumnType | None:
+    """The contract's type for a declared one, by SQLite's own rule of affinity."""
+    name = declared.upper()
+    if "INT" in name:
+        return ColumnType.TIMESTAMP if time else ColumnType.INTEGER
+    return ColumnType.TEXT if any(part in name for part in ("CHAR", "CLOB", "TEXT")) else None
