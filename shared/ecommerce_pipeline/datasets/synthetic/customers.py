@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +29,7 @@ from ecommerce_pipeline.datasets.synthetic.bits import (
     time_of_day,
 )
 from ecommerce_pipeline.datasets.synthetic.calendar import (
+    REMEMBERED_DAYS,
     SHOP_DAYS,
     chunks,
     id_array,
@@ -47,6 +49,7 @@ class Customers:
         self._bits = bits
         size = 1 + scale // 4
         self.arrivals = steady(SHOP_DAYS, initial=300 * size, daily=6 * size)
+        self.present = lru_cache(REMEMBERED_DAYS)(self._present)
 
     def changes(self, day: int) -> Iterator[TableChanges]:
         """New and changed customers, then the deletion of others."""
@@ -56,7 +59,7 @@ class Customers:
         if len(keys):
             yield deletion(CUSTOMERS, keys)
 
-    def present(self, day: int) -> Int64Array:
+    def _present(self, day: int) -> Int64Array:
         """The ids in the source at the end of ``day``."""
         known = self.arrivals.known(day)
         numbers = np.array([SHOP_DAYS.before(d) for d in range(day + 2)])
@@ -100,7 +103,7 @@ class Customers:
         )
 
     def _created_at(self, ids: Int64Array, words: Words, arrival_day: int) -> Int64Array:
-        """The initial customers signed up within the year before; one in five others arrives late."""
+        """Initial customers signed up within the year before; one in five others arrives late."""
         days_before = np.where(
             ids <= self.arrivals.initial,
             field(words[:, 2], 0, 10) % 365,

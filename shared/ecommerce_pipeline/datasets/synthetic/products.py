@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from math import isqrt
 
 import numpy as np
@@ -13,7 +14,13 @@ from ecommerce_pipeline.contract import PRODUCTS
 from ecommerce_pipeline.datasets.rows import BoolArray, Int64Array, arrow_table, in_blocks
 from ecommerce_pipeline.datasets.synthetic import text
 from ecommerce_pipeline.datasets.synthetic.bits import Bits, Stream, Words, field, time_of_day
-from ecommerce_pipeline.datasets.synthetic.calendar import SHOP_DAYS, id_array, midnight, steady
+from ecommerce_pipeline.datasets.synthetic.calendar import (
+    REMEMBERED_DAYS,
+    SHOP_DAYS,
+    id_array,
+    midnight,
+    steady,
+)
 from ecommerce_pipeline.datasets.synthetic.text import pick
 from ecommerce_pipeline.source.base import TableChanges
 
@@ -27,13 +34,14 @@ class Products:
         self._bits = bits
         size = 1 + isqrt(scale) // 2
         self.arrivals = steady(SHOP_DAYS, initial=80 * size, daily=2 * size)
+        self.prices = lru_cache(REMEMBERED_DAYS)(self._prices)
 
     def changes(self, day: int) -> Iterator[TableChanges]:
         """New products, and known ones whose price changes."""
         if SHOP_DAYS.is_open(day):
             yield from in_blocks(PRODUCTS, [self._new_or_repriced(day)])
 
-    def prices(self, day: int) -> Int64Array:
+    def _prices(self, day: int) -> Int64Array:
         """The price in cents, at the end of ``day``, of every known product in order of its id."""
         words = self._bits.words(Stream.PRODUCT, self.arrivals.known(day))
         return _price_cents(words, SHOP_DAYS.before(day))
