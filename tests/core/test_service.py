@@ -1,0 +1,98 @@
+"""Services: started again, named when they end, and stopped with everything they started."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.service import RESTARTS, Service
+
+# A child in a process group of its own that ignores SIGTERM, as a stubborn task would.
+STUBBORN_CHILD = """
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+os.setpgid(0, 0)
+print(os.getpid(), flush=True)
+time.sleep(600)
+"""
+PARENT = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {STUBBORN_CHILD!r}])"
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[[str], Service]]:
+    """Starts Python code as a service; whatever is left at the end is stopped."""
+    services = []
+
+    def start(code: str) -> Service:
+        log = tmp_path / "service.log"
+        service = Service("the service", [sys.executable, "-c", code], os.environ, log)
+        services.append(service)
+        return service
+
+    yield start
+    for service in services:
+        service.stop()
+
+
+def child_of(log: Path, number: int = 1) -> psutil.Process:
+    """The stubborn child that was started as the nth."""
+    wait_for(lambda: log.exists() and len(log.read_text().splitlines()) >= number)
+    return psutil.Process(int(log.read_text().splitlines()[number - 1]))
+
+
+def test_stop_kills_a_child_that_ignores_it(
+    start: Callable[[str], Service], tmp_path: Path
+) -> None:
+    """Stopping a service leaves no process of it, even one with a group of its own."""
+    service = start(PARENT)
+    child = child_of(tmp_path / "service.log")
+    service.stop()
+    wait_for(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+    assert service.process.poll() is not None
+
+
+def test_a_killed_service_is_started_again_without_its_old_child(
+    start: Callable[[str], Service], tmp_path: Path
+) -> None:
+    """A restart kills what the dead service left before the new one starts."""
+    service = start(PARENT)
+    old = child_of(tmp_path / "service.log")
+    service.process.kill()
+    service.process.wait()
+    service.keep_running()
+    new = child_of(tmp_path / "service.log", number=2)
+    assert new.is_running()
+    assert not old.is_running() or old.status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_service_that_keeps_ending_is_given_up(start: Callable[[str], Service]) -> None:
+    """A service that ends again and again raises an error that names its log."""
+    service = start("raise SystemExit(1)")
+    for _ in range(RESTARTS):
+        service.process.wait()
+        service.keep_running()
+    service.process.wait()
+    with pytest.raises(PipelineError, match=r"the service ended 6 times; read .*service\.log"):
+        service.keep_running()
+
+
+def test_a_service_that_ends_while_starting_is_named(start: Callable[[str], Service]) -> None:
+    """A service that ends at once raises an error that names its log."""
+    service = start("raise SystemExit(1)")
+    service.process.wait()
+    with pytest.raises(PipelineError, match=r"the service ended at once; read .*service\.log"):
+        service.must_run()
