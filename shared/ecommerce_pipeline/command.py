@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 import click
 
@@ -37,11 +39,18 @@ def main(make_variant: Callable[[], Variant], default_run_dir: Path) -> None:
     @click.option("--keep-up", is_flag=True, help="Leave the tool's pages up until Ctrl+C.")
     @click.option("--resume", is_flag=True, help="Go on in the run's folder as it is.")
     def command(start: str | None, **options: object) -> None:
+        signal.signal(signal.SIGTERM, _stop)
         first = None if start is None else parse_day(start)
         record = drive(make_variant(), Options(start=first, **options), Progress())  # type: ignore[arg-type]  # click checked them
         sys.exit(0 if record.state == SUCCESS else 1)
 
     run_calmly(command)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    """Let SIGTERM end the command as Ctrl+C does: the tool's services are stopped on the way."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(128 + number)
 
 
 def run_calmly(command: click.Command) -> None:
