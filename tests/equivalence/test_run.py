@@ -49,7 +49,7 @@ def test_steps_ran_in_the_specified_order(latest: list[IntervalRun]) -> None:
             f"{step.name} before the end of {name}"
             for step in STEPS
             for name in step.upstream
-            if not _in_order(steps[name], steps[step.name])
+            if {step.name, name} <= steps.keys() and not _in_order(steps[name], steps[step.name])
         ]
         assert early == [], one.interval
 

@@ -57,9 +57,9 @@ def _run(replayed: Replay, source: SourceState, interval: DataInterval) -> None:
         replayed.raw[table.name] = _last_writer_wins(table.name, replayed.raw[table.name], rows)
     newest = replayed.customers_as_of
     if newest is None or interval.end >= newest.end:
-        replayed.customers_as_of = newest = interval
+        replayed.customers_as_of = interval
         replayed.customers_present = frozenset(source.customer_ids())
-    replayed.customer_versions.record(replayed.customers, newest.end)
+    replayed.customer_versions.record(replayed.customers, interval.end)
 
 
 def _last_writer_wins(table: str, before: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:

@@ -37,9 +37,7 @@ def _connect(url: str) -> sqlite3.Connection | psycopg.Connection[Any]:
     if url.startswith(_SQLITE):
         path = Path(url.removeprefix(_SQLITE)).absolute()
         return sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
-    connection = psycopg.connect(url)
-    connection.execute("SET TIME ZONE 'UTC'")
-    return connection
+    return psycopg.connect(url)
 
 
 def _read(cursor: sqlite3.Cursor | psycopg.Cursor[Any], table: Table) -> pa.Table:
