@@ -48,7 +48,7 @@ def create(url: str) -> None:
 @click.argument("url")
 @click.option("--dataset", type=click.Choice(DATASET_NAMES), default="synthetic")
 @click.option("--scale", type=click.IntRange(min=1), default=1)
-@click.option("--seed", type=click.IntRange(min=0), default=1)
+@click.option("--seed", type=click.IntRange(min=1), default=1)
 def load(url: str, dataset: str, scale: int, seed: int) -> None:
     """Load a data set's first day, which brings the initial rows."""
     chosen = load_dataset(dataset, scale=scale, seed=seed)

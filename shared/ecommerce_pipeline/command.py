@@ -25,7 +25,7 @@ def main(make_variant: Callable[[], Variant], default_run_dir: Path) -> None:
     @click.command(context_settings={"show_default": True})
     @click.option("--dataset", type=click.Choice([*DATASET_NAMES, NO_DATASET]), default="synthetic")
     @click.option("--scale", type=click.IntRange(min=1), default=1, help="Synthetic size.")
-    @click.option("--seed", type=click.IntRange(min=0), default=1, help="Synthetic seed.")
+    @click.option("--seed", type=click.IntRange(min=1), default=1, help="Synthetic seed.")
     @click.option("--start", help="First day, YYYY-MM-DD.  [default: the data set's first]")
     @click.option("--days", type=click.IntRange(min=1), default=3, help="Daily intervals.")
     @click.option("--mode", type=click.Choice([DAILY, BACKFILL]), default=DAILY)
