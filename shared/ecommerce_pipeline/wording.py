@@ -54,9 +54,9 @@ def interval(value: DataInterval) -> str:
 def duration(value: timedelta | float) -> str:
     """A span or a number of seconds in its two largest units: ``0.42 s``, ``5 h 12 min``."""
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if seconds < 10:
+    if round(seconds, 2) < 10:
         return f"{seconds:.2f} s"
-    if seconds < 60:
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
     whole = round(seconds)
     size, unit, smaller_size, smaller = next(row for row in _SPANS if whole >= row[0])

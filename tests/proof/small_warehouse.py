@@ -42,30 +42,27 @@ def moment(day: int, hour: int, minute: int = 0, second: int = 0) -> datetime:
     return datetime(2025, 1, day, hour, minute, second, tzinfo=UTC)
 
 
-def _order(
-    number: int, customer: int, status: str, ordered: datetime, total: str
-) -> tuple[Any, ...]:
-    amount = Decimal(total)
-    subtotal = amount - Decimal("0.25")
-    return (
-        *(number, customer, status, ordered, ordered.date(), subtotal, Decimal("0.25"), amount),
-        *(1, ordered),
-    )
+def order(number: int, buyer: int, status: str, ordered: datetime, total: str) -> tuple[Any, ...]:
+    """A row of ``fct_orders`` with one line and 25 cents of tax."""
+    amount, tax = Decimal(total), Decimal("0.25")
+    day = ordered.date()
+    return (number, buyer, status, ordered, day, amount - tax, tax, amount, 1, ordered)
 
 
-def _customer(
+def customer(
     number: int, name: str | None, country: str | None, orders: int, value: str
 ) -> tuple[Any, ...]:
+    """A row of ``dim_customers`` who ordered from the 1st to the 3rd of January, or never."""
     first, last = (moment(1, 9), moment(3, 22)) if orders else (None, None)
     return (number, f"{number}@x.example", name, country, first, last, orders, Decimal(value))
 
 
 ROWS: Mapping[str, Rows] = {
     "marts.fct_orders": [
-        _order(1, 1, "delivered", moment(1, 9), "1200.10"),
-        _order(2, 2, "shipped", moment(1, 12), "34.05"),
-        _order(3, 1, "cancelled", moment(2, 8), "999.99"),
-        _order(4, 1, "pending", moment(3, 22, 14, 30), "0.30"),
+        order(1, 1, "delivered", moment(1, 9), "1200.10"),
+        order(2, 2, "shipped", moment(1, 12), "34.05"),
+        order(3, 1, "cancelled", moment(2, 8), "999.99"),
+        order(4, 1, "pending", moment(3, 22, 14, 30), "0.30"),
     ],
     "marts.daily_revenue_by_category": [
         (date(2025, 1, 1), "Garden & <b>Home</b>", Decimal("1200.10"), 1, 4),
@@ -77,9 +74,9 @@ ROWS: Mapping[str, Rows] = {
         ("b" * 32, "s-1", 1, "/basket?a=1&b=2", "", 0, moment(3, 22)),
     ],
     "marts.dim_customers": [
-        _customer(1, NASTY_NAME, "GB", 3, "1200.40"),
-        _customer(2, None, None, 1, "34.05"),
-        _customer(3, "No orders yet", "FR", 0, "0.00"),
+        customer(1, NASTY_NAME, "GB", 3, "1200.40"),
+        customer(2, None, None, 1, "34.05"),
+        customer(3, "No orders yet", "FR", 0, "0.00"),
     ],
     "marts.dim_products": [(1, "SKU-1", "Spade", "Garden & <b>Home</b>", Decimal("300.03"))],
     "snapshots.snap_customers": [

@@ -1,0 +1,200 @@
+"""Refreshing the dashboard: from the published copy alone, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import date, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from ecommerce_pipeline.context import StepContext
+from ecommerce_pipeline.dashboard import refresh
+from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.interval import DataInterval
+from ecommerce_pipeline.publish import publish
+from ecommerce_pipeline.run_directory import RunDirectory
+from proof import small_warehouse
+
+CHILD = """
+import sys
+from pathlib import Path
+from ecommerce_pipeline.context import StepContext
+from ecommerce_pipeline.dashboard import refresh
+from ecommerce_pipeline.interval import DataInterval
+from ecommerce_pipeline.run_directory import RunDirectory
+refresh(StepContext(RunDirectory(Path(sys.argv[1])), DataInterval.parse(sys.argv[2]), "sqlite://"))
+"""
+
+
+def made_from(
+    tmp_path: Path,
+    rows: Mapping[str, small_warehouse.Rows],
+    intervals: Sequence[DataInterval] = (small_warehouse.INTERVAL,),
+) -> str:
+    """The page's text, tags left out, made from a warehouse of these rows."""
+    run = RunDirectory(tmp_path / "run")
+    small_warehouse.create(run.warehouse, rows, intervals=intervals)
+    context = StepContext(run, small_warehouse.INTERVAL, "sqlite://")
+    publish(context)
+    refresh(context)
+    return text_of(run.dashboard)
+
+
+def text_of(page: Path) -> str:
+    """The text of a page between its tags, white space collapsed."""
+    body = page.read_text().partition("<body>")[2]
+    return " ".join(re.sub(r"<[^>]*>", " ", body).split())
+
+
+def revenue(*rows: tuple[date, str, str]) -> dict[str, small_warehouse.Rows]:
+    """Only revenue, by day and category."""
+    return {
+        "marts.daily_revenue_by_category": [
+            (day, category, Decimal(amount), 1, 1) for day, category, amount in rows
+        ]
+    }
+
+
+def test_the_private_warehouse_is_not_read(context: StepContext) -> None:
+    """The page needs the published copy alone; the result tells where the page is."""
+    context.run.warehouse.unlink()
+    result = refresh(context)
+    assert result.details == {
+        "page": str(context.run.path / "dashboard" / "index.html"),
+        "bytes": context.run.dashboard.stat().st_size,
+    }
+
+
+def test_equal_input_gives_an_equal_page(context: StepContext) -> None:
+    """Refreshing twice gives the same bytes."""
+    refresh(context)
+    first = context.run.dashboard.read_bytes()
+    refresh(context)
+    assert context.run.dashboard.read_bytes() == first
+
+
+def test_without_orders_the_page_says_so(tmp_path: Path) -> None:
+    """Empty marts give a page of zeros and sentences instead of charts."""
+    text = made_from(tmp_path, {})
+    for expected in (
+        "Revenue $0.00",
+        "Orders 0",
+        "Average order \N{EN DASH}",
+        "Revenue over time No revenue yet.",
+        "Revenue by category No revenue yet.",
+        "Orders by status No orders yet.",
+        "Top customers No customer has ordered yet.",
+        "Data freshness No rows yet.",
+        "This run No step has been noted for this interval.",
+    ):
+        assert expected in text
+
+
+def test_an_older_interval_tells_how_far_the_data_reaches(tmp_path: Path) -> None:
+    """Run again for an older day, the page names that day and the newest one in the data."""
+    days = [small_warehouse.INTERVAL, DataInterval.for_day(date(2025, 1, 9))]
+    text = made_from(tmp_path, small_warehouse.ROWS, intervals=days)
+    assert "Data interval 3 Jan 2025 , data through 9 Jan 2025 , UTC" in text
+    assert "Stale newest row 6 d 1 h old at the interval's end" in text
+
+
+def test_staleness_follows_the_setting(context: StepContext) -> None:
+    """The newest row is stale as soon as it is older than the run's limit."""
+    for limit, word in ((timedelta(hours=1, minutes=45, seconds=30), "Fresh"), (1, "Stale")):
+        allowed = limit if isinstance(limit, timedelta) else timedelta(hours=limit)
+        refresh(replace(context, max_staleness=allowed))
+        assert f"{word} newest row 1 h 45 min old" in text_of(context.run.dashboard)
+
+
+def test_money_is_never_rounded_through_floats(tmp_path: Path) -> None:
+    """Sums beyond what a float holds exactly are shown to the cent."""
+    day = date(2025, 1, 3)
+    text = made_from(
+        tmp_path, revenue((day, "a", "9007199254740993.01"), (day, "b", "0.01"), (day, "c", "0.01"))
+    )
+    assert "Revenue $9,007,199,254,740,993.03" in text
+    assert "a $9,007,199,254,740,993.01 100.0% b $0.01 0.0%" in text
+
+
+def test_refunds_are_shown_below_zero(tmp_path: Path) -> None:
+    """Negative revenue has a minus sign and a column below zero, and there are no shares."""
+    rows = revenue((date(2025, 1, 2), "a", "100.00"), (date(2025, 1, 3), "b", "-50.00"))
+    text = made_from(tmp_path, rows)
+    assert "a $100.00 b \N{MINUS SIGN}$50.00" in text
+    page = (tmp_path / "run/dashboard/index.html").read_text()
+    columns = re.findall(r'class="column" x="[^"]*" y="([^"]*)" .* height="([^"]*)"', page)
+    assert columns == [("0.00%", "66.67%"), ("66.67%", "33.33%")]
+    assert 'class="bar negative"' in page
+
+
+def test_many_categories_end_in_one_row(tmp_path: Path) -> None:
+    """Beyond eight categories the others are summed in one row."""
+    rows = revenue(*((date(2025, 1, 3), f"c{n:02}", f"{100 - n}.25") for n in range(12)))
+    assert "c07 $93.25 8.2% 4 more $363.00 31.9%" in made_from(tmp_path, rows)
+
+
+def test_an_unknown_status_is_listed_last(tmp_path: Path) -> None:
+    """A status that the contract does not know is shown after those that it knows."""
+    orders = [
+        small_warehouse.order(number, 1, status, small_warehouse.moment(3, 1), "1.00")
+        for number, status in enumerate(["abandoned", "cancelled", "pending"])
+    ]
+    text = made_from(tmp_path, {"marts.fct_orders": orders})
+    statuses = re.findall(r"(abandoned|cancelled|pending) 1 33.3%", text)
+    assert statuses == ["pending", "cancelled", "abandoned"]
+
+
+@pytest.mark.parametrize("moment", ["before_rename", "after_rename"])
+def test_a_killed_refresh_leaves_a_whole_page(context: StepContext, moment: str) -> None:
+    """SIGKILL at either side of the rename leaves a whole page; the next run clears the rest."""
+    context.run.dashboard.parent.mkdir()
+    context.run.dashboard.write_text("the page before")
+    child = subprocess.run(
+        [sys.executable, "-c", CHILD, str(context.run.path), str(context.interval)],
+        env={**os.environ, "PIPELINE_CRASH_AT": f"dashboard:{moment}"},
+        check=False,
+    )
+    assert child.returncode == -9
+    page = context.run.dashboard.read_text()
+    assert page == "the page before" or page.endswith("</html>\n")
+    assert page.startswith("the page" if moment == "before_rename" else "<!doctype html>")
+    refresh(context)
+    assert [path.name for path in context.run.dashboard.parent.iterdir()] == ["index.html"]
+
+
+def test_a_failed_refresh_keeps_the_page(context: StepContext) -> None:
+    """Where the copy cannot be read, the fault is named and the page before stays."""
+    refresh(context)
+    before = context.run.dashboard.read_bytes()
+    context.run.published.unlink()
+    with pytest.raises(PipelineError, match=r"nothing is published in .*; run the step publish"):
+        refresh(context)
+    assert context.run.dashboard.read_bytes() == before
+
+
+def test_an_unwritable_page_is_named(context: StepContext) -> None:
+    """Where the page cannot be written, the fault names it."""
+    context.run.dashboard.mkdir(parents=True)
+    with pytest.raises(PipelineError, match=r"index\.html could not be replaced"):
+        refresh(context)
+
+
+def test_missing_marts_are_named(context: StepContext) -> None:
+    """A published copy without a mart that the page needs is refused by that mart's name."""
+    manifest = context.run.published / "manifest.json"
+    manifest.chmod(0o644)
+    manifest.write_text(manifest.read_text().replace("marts.fct_orders", "marts.fct_others"))
+    (context.run.published / "marts/fct_orders.parquet").rename(
+        context.run.published / "marts/fct_others.parquet"
+    )
+    with pytest.raises(
+        PipelineError, match=r"fct_orders.*; run the step dbt_run_marts and publish"
+    ):
+        refresh(context)
