@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import time
@@ -27,12 +28,19 @@ def connect(
     ``PIPELINE_LOCK_WAIT_SECONDS`` of the environment, else 60).
 
     Raises:
-        PipelineError: the lock was not released in time, or the file is no DuckDB database.
+        PipelineError: the lock was not released in time, the file is no DuckDB database, or the
+            disk refuses to be read or written during the block.
     """
     connection = _open(path, read_only, _wait_seconds() if wait_seconds is None else wait_seconds)
     try:
         connection.execute("SET TimeZone = 'UTC'")
         yield connection
+    except (duckdb.IOException, duckdb.FatalException) as error:
+        raise PipelineError(
+            f"the warehouse {path} could not be read or written: {error}",
+            "free disk space or mend the disk, then run the interval again",
+            retryable=True,
+        ) from error
     finally:
         connection.close()
 
@@ -44,7 +52,8 @@ def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        connection.rollback()
+        with contextlib.suppress(duckdb.Error):  # nothing is left to roll back after a disk error
+            connection.rollback()
         raise
     connection.commit()
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from ecommerce_pipeline.contract import TABLES
 from ecommerce_pipeline.datasets import load_dataset
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.source.postgres_server import running_server
@@ -197,11 +198,14 @@ def test_a_locked_warehouse_names_the_holder(
 
 @pytest.mark.parametrize("step", ["extract_orders", "load_raw", "publish"])
 def test_a_full_disk_is_reported_and_nothing_half_written(
-    step: str, run_dir: Path, good_run: Path
+    step: str, run_dir: Path, good_run: Path, step_server_environment: dict[str, str]
 ) -> None:
     """Where files may not grow, the step fails with one line and leaves the run as it was."""
+    for table in TABLES:
+        extracted = run_step(f"extract_{table.name}", SECOND_DAY, run_dir, step_server_environment)
+        assert extracted.returncode == 0, extracted.stderr
     limit = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000));"
-    code = f"{limit} sys.argv = ['ecommerce-pipeline', 'run-step', '{step}', '{FIRST_DAY}'];"
+    code = f"{limit} sys.argv = ['ecommerce-pipeline', 'run-step', '{step}', '{SECOND_DAY}'];"
     result = subprocess.run(
         [sys.executable, "-c", f"{code} from ecommerce_pipeline.cli import main; main()"],
         env={**os.environ, "PIPELINE_RUN_DIR": str(run_dir)},
@@ -209,10 +213,9 @@ def test_a_full_disk_is_reported_and_nothing_half_written(
         text=True,
         check=False,
     )
-    line = the_line(result)
-    assert str(run_dir) in line
+    assert str(run_dir) in the_line(result)
     assert_nothing_lost(run_dir, good_run)
-    assert run_step(step, FIRST_DAY, run_dir, {}).returncode == 0
+    assert run_step(step, SECOND_DAY, run_dir, step_server_environment).returncode == 0
 
 
 @pytest.mark.parametrize(
