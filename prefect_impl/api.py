@@ -1,0 +1,130 @@
+"""What is asked of a Prefect server through its REST API, and what that says of a run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+import httpx
+
+from ecommerce_pipeline.record import FAILED, RUNNING, SKIPPED, SUCCESS, IntervalRun, StepRun
+
+POLL_SECONDS = 0.2
+BUSY_SECONDS = 60.0
+SETTLE_SECONDS = 20.0
+STATES = {"COMPLETED": SUCCESS, "FAILED": FAILED, "CRASHED": FAILED, "CANCELLED": SKIPPED}
+
+Json = Mapping[str, Any]
+
+
+class PrefectApi:
+    """A client of the server at an address such as ``http://127.0.0.1:4200``."""
+
+    def __init__(self, address: str, auth: tuple[str, str]) -> None:
+        self._client = httpx.Client(base_url=f"{address}/api", auth=auth, timeout=60)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def is_healthy(self) -> bool:
+        """Whether the server answers."""
+        try:
+            return bool(self._request("GET", "/health"))
+        except httpx.TransportError:
+            return False
+
+    def has_worker(self, work_pool: str) -> bool:
+        """Whether a worker of the pool is online."""
+        workers = self._request("POST", f"/work_pools/{work_pool}/workers/filter", {})
+        return any(worker["status"] == "ONLINE" for worker in workers)
+
+    def create_run(self, flow: str, deployment: str, parameters: Json) -> str:
+        """Have a deployment run now; the new flow run's id."""
+        found = self._request("GET", f"/deployments/name/{flow}/{deployment}")
+        body = {"parameters": parameters, "idempotency_key": str(uuid4())}
+        run = self._request("POST", f"/deployments/{found['id']}/create_flow_run", body)
+        return str(run["id"])
+
+    def last_run(self, flow: str, parameters: Json) -> Json | None:
+        """The newest run of a flow with these parameters; None where there is none."""
+        body = {"flows": {"name": {"any_": [flow]}}, "sort": "EXPECTED_START_TIME_DESC"}
+        runs = self._request("POST", "/flow_runs/filter", body)
+        return next((run for run in runs if run["parameters"] == parameters), None)
+
+    def retry(self, run_id: str) -> None:
+        """Let an ended flow run go on where it stopped, as ``prefect flow-run retry`` does."""
+        body = {"state": {"type": "SCHEDULED", "name": "AwaitingRetry"}, "force": True}
+        self._request("POST", f"/flow_runs/{run_id}/set_state", body)
+
+    def read_run(self, run_id: str) -> Json:
+        """A flow run as it is now."""
+        run: Json = self._request("GET", f"/flow_runs/{run_id}")
+        return run
+
+    def subflow_runs(self, run_id: str) -> list[Json]:
+        """The flow runs that a flow run started, oldest first."""
+        body = {"flow_runs": {"parent_flow_run_id": {"any_": [run_id]}}, "sort": "START_TIME_ASC"}
+        return list(self._request("POST", "/flow_runs/filter", body))
+
+    def interval_run(self, flow_run: Json) -> IntervalRun:
+        """What the server recorded of one interval's flow run and its task runs."""
+        return IntervalRun(
+            interval=flow_run["parameters"]["interval"],
+            run_id=flow_run["id"],
+            state=STATES.get(flow_run["state_type"], RUNNING),
+            tool_state=flow_run["state_name"],
+            started_at=_time(flow_run["start_time"]),
+            ended_at=_time(flow_run["end_time"]),
+            steps=_step_runs(self._task_runs(flow_run["id"])),
+        )
+
+    def _task_runs(self, run_id: str) -> list[Json]:
+        """The task runs; their last states reach the server a moment after the flow run's."""
+        body = {"flow_runs": {"id": {"any_": [run_id]}}}
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while True:
+            task_runs = list(self._request("POST", "/task_runs/filter", body))
+            settled = all(run["state_type"] in STATES for run in task_runs)
+            if settled or time.monotonic() > deadline:
+                return task_runs
+            time.sleep(POLL_SECONDS)
+
+    def _request(self, method: str, path: str, body: Json | None = None) -> Any:  # noqa: ANN401
+        """Ask, and ask again while the server's SQLite database is locked (status 503)."""
+        deadline = time.monotonic() + BUSY_SECONDS
+        while True:
+            response = self._client.request(method, path, json=body)
+            busy = response.status_code == httpx.codes.SERVICE_UNAVAILABLE
+            if not busy or time.monotonic() > deadline:
+                return response.raise_for_status().json()
+            time.sleep(POLL_SECONDS)
+
+
+def _step_runs(task_runs: Iterable[Json]) -> tuple[StepRun, ...]:
+    """One step run for each step, in order of start; a resumed run has several task runs of one."""
+    by_step: dict[str, list[Json]] = {}
+    for task_run in sorted(task_runs, key=lambda run: str(run["start_time"])):
+        by_step.setdefault(task_run["name"].split()[0], []).append(task_run)
+    return tuple(_step_run(name, runs) for name, runs in by_step.items())
+
+
+def _step_run(name: str, task_runs: Sequence[Json]) -> StepRun:
+    """The last task run that did the work; a ``Cached`` one found it done."""
+    worked = [run for run in task_runs if run["state_name"] != "Cached"]
+    last = worked[-1]
+    return StepRun(
+        name=name,
+        state=STATES.get(last["state_type"], RUNNING),
+        tool_state=last["state_name"],
+        attempts=sum(run["run_count"] for run in worked),
+        started_at=_time(last["start_time"]),
+        ended_at=_time(last["end_time"]),
+    )
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

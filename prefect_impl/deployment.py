@@ -1,0 +1,130 @@
+"""What a Prefect server is told of the pipeline: settings, limits, deployments, automations.
+
+    PIPELINE_RUN_DIR=/srv/shop PREFECT_API_URL=http://127.0.0.1:4200/api \\
+        python prefect_impl/deployment.py
+
+Everything is replaced where it exists, so that deploying again is safe.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any, cast
+
+from prefect import Flow
+from prefect.automations import Automation
+from prefect.blocks.system import Secret
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.schedules import Cron, Schedule
+from prefect.variables import Variable
+from prefect.workers.process import ProcessWorker
+
+from constants import (
+    BACKFILL_DEPLOYMENT,
+    MAX_ATTEMPTS,
+    PIPELINE_DEPLOYMENT,
+    SECRETS_BLOCK,
+    SETTINGS_VARIABLE,
+    WAREHOUSE,
+    WORK_POOL,
+)
+
+SETTINGS = ("PIPELINE_RUN_DIR", "PIPELINE_MAX_STALENESS_HOURS")
+SECRETS = ("PIPELINE_SOURCE_URL", "PIPELINE_SLACK_WEBHOOK_URL")
+HERE = Path(__file__).parent
+DEPLOYED_RUNS = {"prefect.resource.role": "deployment"}
+HEARTBEAT = "prefect.flow-run.heartbeat"
+ENDS = [f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Crashed", "Cancelled")]
+SILENCE_SECONDS = 90  # three of Prefect's shortest heartbeats
+
+
+def deploy(*, scheduled: bool = True) -> None:
+    """Tell the server of ``PREFECT_API_URL`` everything that the pipeline needs there.
+
+    Args:
+        scheduled: whether the schedule at 06:00 UTC is active.
+    """
+    _save_settings()
+    _make_limits()
+    _make_automations()
+    _deploy("pipeline", PIPELINE_DEPLOYMENT, Cron("0 6 * * *", timezone="UTC", active=scheduled))
+    _deploy("backfill", BACKFILL_DEPLOYMENT)
+
+
+def _save_settings() -> None:
+    """Hand over what the environment says: credentials encrypted at rest and never shown."""
+    settings = {key: os.environ[key] for key in SETTINGS if key in os.environ}
+    secrets: Any = {key: os.environ[key] for key in SECRETS if key in os.environ}
+    Variable.set(SETTINGS_VARIABLE, settings, overwrite=True)
+    Secret(value=secrets).save(SECRETS_BLOCK, overwrite=True)
+
+
+def _make_limits() -> None:
+    """One flow run at a time; and one that has the warehouse open."""
+    pool = WorkPoolCreate(
+        name=WORK_POOL,
+        type=ProcessWorker.type,
+        base_job_template=ProcessWorker.get_default_base_job_template(),
+        concurrency_limit=1,
+    )
+    with get_client(sync_client=True) as client:
+        client.create_work_pool(pool, overwrite=True)
+        client.upsert_global_concurrency_limit_by_name(WAREHOUSE, limit=1)
+
+
+def _make_automations() -> None:
+    """Take a silent flow run for crashed; and let a crashed one go on, up to a limit."""
+    _replace(
+        name="crash-silent-runs",
+        description="A run whose heartbeats stopped has lost its process and its worker.",
+        trigger={
+            "type": "event",
+            "posture": "Proactive",
+            "match_related": DEPLOYED_RUNS,
+            "for_each": ["prefect.resource.id"],
+            "after": [HEARTBEAT],
+            "expect": [HEARTBEAT, *ENDS],
+            "within": SILENCE_SECONDS,
+        },
+        actions=[{"type": "change-flow-run-state", "state": "CRASHED", "message": "No heartbeats"}],
+    )
+    _replace(
+        name="resume-crashed-runs",
+        description=f"A crashed run goes on where it stopped, at most {MAX_ATTEMPTS - 1} times.",
+        trigger={
+            "type": "event",
+            "posture": "Reactive",
+            "match": {"prefect.run-count": [str(count) for count in range(1, MAX_ATTEMPTS)]},
+            "match_related": DEPLOYED_RUNS,
+            "for_each": ["prefect.resource.id"],
+            "expect": ["prefect.flow-run.Crashed"],
+        },
+        actions=[{"type": "change-flow-run-state", "state": "SCHEDULED", "name": "AwaitingRetry"}],
+    )
+
+
+def _replace(name: str, **fields: object) -> None:
+    with get_client(sync_client=True) as client:
+        for existing in client.read_automations_by_name(name):
+            client.delete_automation(existing.id)
+    Automation.model_validate({"name": name, **fields}).create()
+
+
+def _deploy(flow: str, name: str, schedule: Schedule | None = None) -> None:
+    """Deploy a flow of ``pipeline.py``, to be run from this folder by one process a run."""
+    source = Flow.from_source(source=HERE, entrypoint=f"pipeline.py:{flow}")
+    cast("Flow[..., Any]", source).deploy(
+        name=name,
+        work_pool_name=WORK_POOL,
+        schedules=[schedule] if schedule else [],
+        # Named in full, the worker starts it directly: without, a second interpreter prepares it.
+        job_variables={"command": f"{sys.executable} -m prefect.engine", "working_dir": str(HERE)},
+        print_next_steps=False,
+    )
+
+
+if __name__ == "__main__":
+    deploy(scheduled="--unscheduled" not in sys.argv)

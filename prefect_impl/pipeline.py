@@ -1,0 +1,186 @@
+"""The pipeline as a Prefect flow: one flow run for each data interval.
+
+    PIPELINE_RUN_DIR=/srv/shop python prefect_impl/pipeline.py 2025-01-31
+
+On a server, ``deployment.py`` adds the schedule, the settings, the limits and the automations.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import date, datetime, timedelta
+from typing import Any, cast
+
+from prefect import Flow, State, Task, flow, get_run_logger, runtime, task, unmapped
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.blocks.system import Secret
+from prefect.cache_policies import INPUTS, RUN_ID
+from prefect.client.schemas.objects import FlowRun, TaskRun
+from prefect.concurrency.sync import concurrency
+from prefect.settings import PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS, temporary_settings
+from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.tasks import exponential_backoff
+from prefect.variables import Variable
+
+from constants import (
+    BACKFILL_FLOW,
+    MAX_ATTEMPTS,
+    PIPELINE_FLOW,
+    SECRETS_BLOCK,
+    SETTINGS_VARIABLE,
+    WAREHOUSE,
+)
+from ecommerce_pipeline import journal, steps
+from ecommerce_pipeline.context import StepContext
+from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.execution import run_step
+from ecommerce_pipeline.interval import DAY, DataInterval, days
+from ecommerce_pipeline.specification import EXTRACT_STEPS, MAX_PARALLEL_STEPS, STEP_BY_NAME
+
+LEASE_SECONDS = 60.0  # Prefect's shortest: how long a killed run keeps the warehouse
+GRACE_SECONDS = 30.0  # by then run_step has killed a step that takes too long
+
+Rows = dict[str, int]
+
+
+def context_of(interval: DataInterval) -> StepContext:
+    """From the environment where it names a run's folder, else from the server's settings."""
+    if "PIPELINE_RUN_DIR" in os.environ:
+        return StepContext.from_environment(interval)
+    settings: Any = Variable.get(SETTINGS_VARIABLE)
+    secrets: Any = cast("Any", Secret.load(SECRETS_BLOCK)).get()
+    return StepContext.from_environment(interval, {**settings, **secrets})
+
+
+def may_pass(_: Task[..., Any], __: TaskRun, state: State[Any]) -> bool:
+    """Whether trying again may help; a failed test or a refused schema stays what it is."""
+    error = state.result(raise_on_failure=False)
+    return not isinstance(error, PipelineError) or error.retryable
+
+
+@task(
+    task_run_name="{step} {interval.label}",
+    cache_policy=INPUTS + RUN_ID,  # a resumed run skips what is done; another run skips nothing
+    cache_expiration=timedelta(days=7),
+    persist_result=True,
+    retry_condition_fn=may_pass,
+)
+def run(step: str, interval: DataInterval) -> Rows:
+    """Run one step of the specification in a process of its own, which dies with this one."""
+    result = run_step(step, context_of(interval))
+    get_run_logger().info("%s %s", dict(result.rows), dict(result.details))
+    return dict(result.rows)
+
+
+def as_specified(step: str) -> Task[[str, DataInterval], Rows]:
+    """The task with the step's own name, retries and time-out."""
+    specification = STEP_BY_NAME[step]
+    return run.with_options(
+        name=step,
+        tags=["dbt"] if step.startswith("dbt_") else [],
+        retries=specification.retries,
+        retry_delay_seconds=exponential_backoff(specification.retry_delay_seconds),
+        timeout_seconds=specification.timeout_seconds + GRACE_SECONDS,
+    )
+
+
+def interval_of(text: str | None, scheduled: datetime | None) -> DataInterval:
+    """The interval that was named, else the UTC day before the one in which the run was due."""
+    if text is None and scheduled is not None:
+        return DataInterval.for_day(scheduled.date() - DAY)
+    return DataInterval.parse(text or "")
+
+
+def current_interval() -> DataInterval:
+    """The data interval of the current flow run."""
+    this = runtime.flow_run
+    return interval_of(this.parameters.get("interval"), this.scheduled_start_time)
+
+
+def tell_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """Notify of a run that failed, or that crashed for the last time, and of its failed steps."""
+    if state.is_crashed() and flow_run.run_count < MAX_ATTEMPTS:
+        return
+    interval = interval_of(flow_run.parameters.get("interval"), flow_run.expected_start_time)
+    context = context_of(interval)
+    outcomes = {entry.step: entry.outcome for entry in journal.read(context.run, interval)}
+    failed = [step for step, outcome in outcomes.items() if outcome != journal.SUCCESS]
+    steps.notify_failure(context, step=", ".join(failed), reason=state.message or "")
+
+
+side_by_side: Any = ThreadPoolTaskRunner(max_workers=MAX_PARALLEL_STEPS)
+
+
+@flow(
+    name=PIPELINE_FLOW,
+    flow_run_name=lambda: current_interval().label,
+    task_runner=side_by_side,
+    persist_result=True,  # a resumed backfill skips the intervals that are done
+    on_failure=[tell_failure],
+    on_crashed=[tell_failure],
+    log_prints=True,
+)
+def pipeline(interval: str | None = None) -> dict[str, Rows]:
+    """Run every step of one data interval, each after those it needs.
+
+    Args:
+        interval: ``2025-01-31`` or ``START/END``; default: the UTC day before the scheduled start.
+    """
+    current = current_interval()
+    rows: dict[str, Rows] = {}
+
+    def step(name: str) -> None:
+        rows[name] = as_specified(name)(name, current)
+
+    step("check_source_freshness")
+    extracts = as_specified(EXTRACT_STEPS[0]).map(EXTRACT_STEPS, unmapped(current))
+    extracts.wait()
+    rows.update(zip(EXTRACT_STEPS, extracts.result(), strict=True))
+    with concurrency(WAREHOUSE, lease_duration=LEASE_SECONDS):
+        step("load_raw")
+        step("dbt_run_staging")
+        step("dbt_test_staging")
+        step("dbt_snapshot")
+        step("dbt_run_marts")
+        step("dbt_test_marts")
+        step("validate_output")
+        step("publish")
+    step("refresh_dashboard")
+    step("notify_slack")
+    report(current, rows)
+    return rows
+
+
+@flow(name=BACKFILL_FLOW, flow_run_name="{first_day} to {last_day}", persist_result=True)
+def backfill(first_day: date, last_day: date) -> None:
+    """Run the pipeline for each day from the first to the last, oldest first, as runs of its own.
+
+    Retried, it goes on with the day, and the step, at which it stopped.
+    """
+    for interval in days(first_day, (last_day - first_day) // DAY + 1):
+        pipeline(str(interval))
+
+
+def report(interval: DataInterval, rows: dict[str, Rows]) -> None:
+    """Leave the run's artifacts: a table of rows, and a page that links to the dashboard."""
+    table = [
+        {"step": step, "table": name, "rows": count}
+        for step, counts in rows.items()
+        for name, count in counts.items()
+    ]
+    create_table_artifact(table, key="rows", description=f"Rows of {interval}")
+    run = context_of(interval).run
+    create_markdown_artifact(
+        f"# {interval.label}\n\n"
+        f"- [Dashboard]({run.dashboard.as_uri()})\n"
+        f"- Readers' copy: `{run.published}`\n"
+        f"- Record of all runs: `{run.record}`\n",
+        key="report",
+        description=f"What the run of {interval} left",
+    )
+
+
+if __name__ == "__main__":
+    with temporary_settings({PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: 180}):
+        pipeline(*sys.argv[1:])

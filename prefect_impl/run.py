@@ -1,0 +1,194 @@
+"""Runs the pipeline under a real Prefect server and worker, triggered through the REST API.
+
+python prefect_impl/run.py --days 3
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+
+from api import POLL_SECONDS, STATES, PrefectApi
+from constants import (
+    BACKFILL_DEPLOYMENT,
+    BACKFILL_FLOW,
+    MAX_ATTEMPTS,
+    PIPELINE_DEPLOYMENT,
+    PIPELINE_FLOW,
+    WORK_POOL,
+)
+from ecommerce_pipeline import step_server
+from ecommerce_pipeline.command import main
+from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.interval import DataInterval
+from ecommerce_pipeline.record import IntervalRun
+from ecommerce_pipeline.service import Service, free_port
+from ecommerce_pipeline.variant import VariantSettings
+
+HERE = Path(__file__).parent
+USER = "admin"
+START_SECONDS = 300.0
+
+
+class Prefect:
+    """A server on SQLite and a process worker."""
+
+    name = "prefect"
+    packages: Sequence[str] = ("prefect",)
+
+    def __init__(self) -> None:
+        self.services: dict[str, Service] = {}
+        self._stack = ExitStack()
+        self._addresses: dict[str, str] = {}
+
+    @property
+    def addresses(self) -> Mapping[str, str]:
+        """The user interface, with where its password is."""
+        return self._addresses
+
+    def start(self, settings: VariantSettings) -> None:
+        """Start step server, server and worker, deploy, and wait until the worker is online.
+
+        Raises:
+            PipelineError: a service ends or does not become healthy; its log is named.
+        """
+        home, self._logs = settings.run.tool_home, settings.run.path / "logs" / "prefect"
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        steps = self._stack.enter_context(step_server.running())
+        address = f"http://127.0.0.1:{free_port()}"
+        password = _new_password(home / "password")
+        self._environment = {
+            **prefect_environment(settings, address, f"{USER}:{password}"),
+            step_server.ENVIRONMENT_VARIABLE: str(steps),
+        }
+        self.api = PrefectApi(address, (USER, password))
+        self._stack.callback(self.api.close)
+        self._start_service("server")
+        self._wait_until("server", self.api.is_healthy)
+        self._deploy(settings)
+        self._start_service("worker", "--pool", WORK_POOL, "--install-policy", "never")
+        self._wait_until("worker", lambda: self.api.has_worker(WORK_POOL))
+        self._addresses = {f"Prefect (user {USER}, password in {home / 'password'})": address}
+
+    def run_interval(self, interval: DataInterval) -> IntervalRun:
+        """Have the deployment run the interval, and wait for the flow run's end."""
+        parameters = {"interval": str(interval)}
+        run_id = self.api.create_run(PIPELINE_FLOW, PIPELINE_DEPLOYMENT, parameters)
+        self.wait(run_id)
+        return self.api.interval_run(self.api.read_run(run_id))
+
+    def backfill(self, intervals: Sequence[DataInterval]) -> list[IntervalRun]:
+        """Run the backfill flow over the intervals' days; one that stopped before is resumed."""
+        parameters = {
+            "first_day": intervals[0].start.date().isoformat(),
+            "last_day": intervals[-1].start.date().isoformat(),
+        }
+        last = self.api.last_run(BACKFILL_FLOW, parameters)
+        if last is not None and last["state_type"] != "COMPLETED":
+            run_id = str(last["id"])
+            self.api.retry(run_id)
+        else:
+            run_id = self.api.create_run(BACKFILL_FLOW, BACKFILL_DEPLOYMENT, parameters)
+        self.wait(run_id)
+        by_interval = {run["parameters"]["interval"]: run for run in self.api.subflow_runs(run_id)}
+        return [self.api.interval_run(run) for run in by_interval.values()]
+
+    def stop(self) -> None:
+        """Stop the worker first, which reports to the server."""
+        for name in ("worker", "server"):
+            if name in self.services:
+                self.services.pop(name).stop()
+        self._stack.close()
+
+    def wait(self, run_id: str) -> None:
+        """Wait for a flow run's end and keep the services up; a crash that is resumed is no end."""
+        while True:
+            for service in self.services.values():
+                service.keep_running()
+            try:
+                run = self.api.read_run(run_id)
+            except httpx.TransportError:
+                continue  # the server is starting again
+            resumes = run["state_type"] == "CRASHED" and run["run_count"] < MAX_ATTEMPTS
+            if run["state_type"] in STATES and not resumes:
+                return
+            time.sleep(POLL_SECONDS)
+
+    def _start_service(self, name: str, *options: str) -> None:
+        command = [sys.executable, "-m", "prefect", name, "start", *options]
+        log = self._logs / f"{name}.log"
+        self.services[name] = Service(f"prefect {name}", command, self._environment, log)
+
+    def _wait_until(self, name: str, is_up: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while not is_up():
+            self.services[name].must_run()
+            if time.monotonic() > deadline:
+                raise PipelineError(
+                    f"prefect {name} is not up after {START_SECONDS:g} s",
+                    f"read {self._logs / name}.log",
+                )
+            time.sleep(POLL_SECONDS)
+
+    def _deploy(self, settings: VariantSettings) -> None:
+        """Tell the server of the flows; unscheduled, as a data set's days are not due today."""
+        command = [sys.executable, str(HERE / "deployment.py"), "--unscheduled"]
+        environment = {**self._environment, **settings.environment}
+        log = self._logs / "deployment.log"
+        with log.open("wb") as output:
+            done = subprocess.run(
+                command, env=environment, stdout=output, stderr=output, check=False
+            )
+        if done.returncode != 0:
+            raise PipelineError("the flows could not be deployed", f"read {log}")
+
+
+def prefect_environment(settings: VariantSettings, address: str, auth: str) -> dict[str, str]:
+    """The variables of server, worker and deployment; the README says why each is there.
+
+    The pipeline's own settings are not among them: they reach it through the server.
+    """
+    home = settings.run.tool_home
+    host, port = address.removeprefix("http://").split(":")
+    left_out = {"PYTHONDONTWRITEBYTECODE", "PIPELINE_SLACK_WEBHOOK_URL", *settings.environment}
+    return {
+        **{key: value for key, value in os.environ.items() if key not in left_out},
+        "DO_NOT_TRACK": "1",
+        "PREFECT_API_AUTH_STRING": auth,
+        "PREFECT_API_URL": f"{address}/api",
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+        "PREFECT_HOME": str(home),
+        "PREFECT_PROFILES_PATH": str(home / "profiles.toml"),
+        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_API_AUTH_STRING": auth,
+        "PREFECT_SERVER_API_HOST": host,
+        "PREFECT_SERVER_API_PORT": port,
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": (
+            "prefect.server.concurrency.lease_storage.filesystem"
+        ),
+        "PREFECT_SERVER_SERVICES_REPOSSESSOR_LOOP_SECONDS": "5",
+        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(home / "ui"),
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+    }
+
+
+def _new_password(file: Path) -> str:
+    """A random password, kept in a private file for who wants to look at the pages."""
+    password = secrets.token_urlsafe(16)
+    file.touch(mode=0o600)
+    file.write_text(password)
+    return password
+
+
+if __name__ == "__main__":
+    main(Prefect, default_run_dir=HERE.parent / "runs" / "prefect")
