@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -165,7 +166,6 @@ def _disk_errors(folder: Path) -> Iterator[None]:
     except OSError as error:
         full = error.errno in _DISK_FULL
         raise PipelineError(
-            f"cannot write to {folder}: {error.strerror or error}",
+            f"cannot write to {folder}: {os.strerror(error.errno) if error.errno else error}",
             "free space there and run the step again" if full else "check the folder's rights",
-            retryable=full,
         ) from error

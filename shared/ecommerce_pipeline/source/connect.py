@@ -8,6 +8,7 @@ from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.source.base import Source
 
 _SQLITE = "sqlite:///"
+_HIDDEN = "postgresql://***"
 _POSTGRES = ("postgresql://", "postgres://")
 
 
@@ -24,13 +25,15 @@ def connect(url: str) -> Source:
         from ecommerce_pipeline.source.sqlite import SqliteSource
 
         return SqliteSource(Path(url.removeprefix(_SQLITE)))
-    if url.startswith(_POSTGRES):
+    shown = redact(url)
+    if url.startswith(_POSTGRES) and shown != _HIDDEN:
         from ecommerce_pipeline.source.postgres import PostgresSource
 
-        return PostgresSource.open(url, redact(url))
+        return PostgresSource.open(url, shown)
     raise PipelineError(
-        f"{redact(url)} is not the URL of a source database",
-        "write it as sqlite:///PATH or postgresql://USER:PASSWORD@HOST:PORT/DATABASE",
+        f"{shown} is not the URL of a source database",
+        "write it as sqlite:///PATH or postgresql://USER:PASSWORD@HOST:PORT/DATABASE,"
+        " with %-escapes for special characters",
     )
 
 
@@ -38,9 +41,9 @@ def redact(url: str) -> str:
     """The URL without its password and parameters, to be shown in messages and records.
 
     Where it cannot be told apart for certain which part is the password, all but the scheme is
-    hidden.
+    hidden. A single word, such as ``sqlite``, is no URL and is shown as it is.
     """
-    if url.startswith(_SQLITE):
+    if url.startswith(_SQLITE) or url.isidentifier():
         return url
     if url.startswith(_POSTGRES):
         return _redact_postgres(url)
@@ -52,15 +55,14 @@ def _redact_postgres(url: str) -> str:
     import psycopg
     from psycopg.conninfo import conninfo_to_dict
 
-    hidden = "postgresql://***"
     try:
         parts = {name: str(value) for name, value in conninfo_to_dict(url).items()}
     except psycopg.Error:
-        return hidden
+        return _HIDDEN
     user, host, port = (parts.get(name, "") for name in ("user", "host", "port"))
     database = parts.get("dbname", "")
-    if "@" in f"{user}{host}{port}{database}" or not (port == "" or port.isdecimal()):
-        return hidden  # an unescaped character has split the password
+    if "@" in host + database or port.strip("0123456789,"):
+        return _HIDDEN  # an unescaped character has split the password
     login = user + (":***" if "password" in parts else "")
     address = host + (f":{port}" if port else "")
     return f"postgresql://{login}{'@' if login else ''}{address}/{database}"

@@ -12,12 +12,6 @@ _PASSING = ("starting up", "shutting down", "too many clients", "reserved for ro
 
 def connection_error(error: psycopg.Error, shown_url: str) -> PipelineError:
     """Why no connection came about."""
-    if isinstance(error, psycopg.ProgrammingError):
-        return PipelineError(
-            f"the source URL {shown_url} is malformed",
-            "write it as postgresql://USER:PASSWORD@HOST:PORT/DATABASE, "
-            "with %-escapes for special characters",
-        )
     text = str(error)
     _, refused, reason = text.partition("FATAL:")
     if refused:
