@@ -37,7 +37,7 @@ def read_copy(
 ) -> Iterator[pa.RecordBatch]:
     """Run a ``COPY … TO STDOUT (FORMAT binary)`` and yield its rows, about a megabyte at a time.
 
-    A reading that is broken off closes the connection.
+    After a reading that is broken off, the connection can only be closed.
 
     Args:
         connection: where no other statement runs until the end.
@@ -57,27 +57,22 @@ def _chunks(pgconn: pq.abc.PGconn, statement: bytes) -> Iterator[tuple[bytearray
     """Messages one after another, and the length of each; all are rows but the shortest."""
     _require(pgconn.exec_(statement), pq.ExecStatus.COPY_OUT)
     receive = pgconn.get_copy_data  # one message holds one row, the first one the header as well
-    finished = False
-    try:
-        length, data = receive(0)
-        buffer, lengths = bytearray(data[_HEADER_BYTES:]), [length - _HEADER_BYTES]
-        while length >= 0:
-            if len(buffer) >= _CHUNK_BYTES:
-                yield buffer, lengths
-                buffer, lengths = bytearray(), []
-            length, data = receive(0)  # at the end -1 and no data
-            buffer += data
-            lengths.append(length)
-        _require(pgconn.get_result(), pq.ExecStatus.COMMAND_OK)
-        finished = pgconn.get_result() is None
-        yield buffer, lengths
-    finally:
-        if not finished:
-            pgconn.finish()
+    length, data = receive(0)
+    buffer, lengths = bytearray(data[_HEADER_BYTES:]), [length - _HEADER_BYTES]
+    while length >= 0:
+        if len(buffer) >= _CHUNK_BYTES:
+            yield buffer, lengths
+            buffer, lengths = bytearray(), []
+        length, data = receive(0)  # at the end -1 and no data
+        buffer += data
+        lengths.append(length)
+    while (result := pgconn.get_result()) is not None:
+        _require(result, pq.ExecStatus.COMMAND_OK)
+    yield buffer, lengths
 
 
-def _require(result: pq.abc.PGresult | None, status: pq.ExecStatus) -> None:
-    if result is None or result.status == status:
+def _require(result: pq.abc.PGresult, status: pq.ExecStatus) -> None:
+    if result.status == status:
         return
     state = (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
     message = (result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b"").decode()

@@ -1,0 +1,26 @@
+{#-
+    The warehouse's logical time: the end of the newest loaded interval. It takes the place of the
+    wall clock, so that a repeated run leaves the same bytes and an old interval never turns it back.
+-#}
+{% macro logical_time() -%}
+    (select max(interval_end) from {{ source('raw', 'loaded_intervals') }})
+{%- endmacro %}
+
+
+{#- When a snapshot closes the version of a deleted row. -#}
+{% macro duckdb__snapshot_get_time() -%}
+    {{ logical_time() }}
+{%- endmacro %}
+
+
+{#- How old a source's newest row is in logical time. -#}
+{% macro duckdb__collect_freshness(source, loaded_at_field, filter) %}
+    {% call statement('collect_freshness', fetch_result=True, auto_begin=False) -%}
+        select
+            max({{ loaded_at_field }}) as max_loaded_at,
+            {{ logical_time() }} as snapshotted_at
+        from {{ source }}
+        where {{ filter or 'true' }}
+    {%- endcall %}
+    {{ return(load_result('collect_freshness')) }}
+{% endmacro %}

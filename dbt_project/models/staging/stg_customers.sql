@@ -1,0 +1,34 @@
+with
+
+source as (
+
+    select * from {{ source('raw', 'customers') }}
+
+),
+
+present as (
+
+    select id from {{ source('raw', 'customers_present') }}
+
+),
+
+renamed as (
+
+    select
+        -- ids
+        id as customer_id,
+
+        -- attributes
+        email,
+        name,
+        country,
+
+        -- times
+        created_at,
+        updated_at
+    from source
+    where id in (select present.id from present)
+
+)
+
+select * from renamed

@@ -1,0 +1,30 @@
+with
+
+source as (
+
+    select * from {{ source('raw', 'order_items') }}
+
+),
+
+renamed as (
+
+    select
+        -- ids
+        id as order_item_id,
+        order_id,
+        product_id,
+
+        -- numbers
+        quantity,
+
+        -- money
+        unit_price_cents,
+        discount_cents,
+
+        -- times
+        updated_at
+    from source
+
+)
+
+select * from renamed

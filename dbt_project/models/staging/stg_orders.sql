@@ -1,0 +1,32 @@
+with
+
+source as (
+
+    select * from {{ source('raw', 'orders') }}
+
+),
+
+renamed as (
+
+    select
+        -- ids
+        id as order_id,
+        user_id as customer_id,
+
+        -- attributes
+        status,
+
+        -- money
+        subtotal_cents,
+        tax_rate_bp,
+        total_cents,
+
+        -- times
+        created_at as ordered_at,
+        updated_at
+    from source
+    where status <> 'test'
+
+)
+
+select * from renamed
