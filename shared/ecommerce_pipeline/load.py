@@ -71,19 +71,20 @@ def _merge(connection: duckdb.DuckDBPyConnection, table: Table, path: Path) -> N
         USING (
             SELECT {columns} FROM read_parquet(?) AS landed
             QUALIFY row_number() OVER (
-                PARTITION BY {key} ORDER BY {_version(table, "landed")} DESC
+                PARTITION BY {key} ORDER BY {row_version(table, "landed")} DESC
             ) = 1
         ) AS incoming
         ON {same_key}
-        WHEN MATCHED AND {_version(table, "incoming")} > {_version(table, "target")} THEN UPDATE
+        WHEN MATCHED AND {row_version(table, "incoming")} > {row_version(table, "target")}
+            THEN UPDATE
         WHEN NOT MATCHED THEN INSERT
         """,
         [str(path)],
     )
 
 
-def _version(table: Table, alias: str) -> str:
-    """The row value by which two versions of a row compare."""
+def row_version(table: Table, alias: str) -> str:
+    """The SQL row value by which two versions of a row compare; the greater one wins."""
     names = ("updated_at", *table.column_names)
     return "row(" + ", ".join(f'{alias}."{name}"' for name in names) + ")"
 
