@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecommerce_pipeline.interval import DataInterval
@@ -104,6 +104,7 @@ def test_repeated_interval_looks_again_at_who_is_present() -> None:
     assert result.customers_present == {1}
 
 
+@settings(max_examples=20, deadline=None)
 @given(st.permutations([run(FIRST), run(SECOND), run(THIRD), run(FIRST)]))
 def test_order_of_intervals_is_irrelevant(events: list[Event]) -> None:
     """On a source that stands still, intervals in any order, also repeated, load the same."""
