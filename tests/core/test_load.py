@@ -1,0 +1,161 @@
+"""Loading does not depend on the order, the number or the cut of the intervals."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ecommerce_pipeline import steps
+from ecommerce_pipeline.context import StepContext
+from ecommerce_pipeline.contract import PAGE_VIEWS, TABLES
+from ecommerce_pipeline.datasets import load_dataset
+from ecommerce_pipeline.interval import DataInterval, days, parse_day
+from ecommerce_pipeline.landing import FileFacts, Sidecar, key_schema, write_sidecar
+from ecommerce_pipeline.run_directory import RunDirectory
+from proof.control import advance_source, fill_source
+
+DAYS = list(days(parse_day("2025-01-01"), 3))
+START = DAYS[0].start
+Rows = dict[str, list[tuple[object, ...]]]
+
+
+def halves(interval: DataInterval) -> list[DataInterval]:
+    middle = interval.start + timedelta(hours=11)
+    return [DataInterval(interval.start, middle), DataInterval(middle, interval.end)]
+
+
+def context(folder: Path, interval: DataInterval) -> StepContext:
+    return StepContext(
+        run=RunDirectory(folder), interval=interval, source_url=f"sqlite:///{folder}/source.db"
+    )
+
+
+@pytest.fixture(scope="module")
+def landed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three days, each extracted whole and in halves while the source stood at its end."""
+    folder = tmp_path_factory.mktemp("landed")
+    url, dataset = f"sqlite:///{folder}/source.db", load_dataset("synthetic")
+    fill_source(url, dataset, "2025-01-01")
+    for interval in DAYS:
+        advance_source(url, dataset, interval.label)
+        for part in (interval, *halves(interval)):
+            for table in TABLES:
+                steps.extract(context(folder, part), table.name)
+    return folder
+
+
+@contextmanager
+def fresh_warehouse(landed: Path) -> Iterator[Path]:
+    """A run folder with the same landing files and no warehouse yet."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "landing").symlink_to(landed / "landing")
+        yield folder
+
+
+def load(folder: Path, intervals: Sequence[DataInterval]) -> Rows:
+    """Load the intervals in this order; every row of raw but the note of what was loaded."""
+    for interval in intervals:
+        steps.load_raw(context(folder, interval))
+    names = [*(table.name for table in TABLES), "customers_present"]
+    with duckdb.connect(str(RunDirectory(folder).warehouse), read_only=True) as connection:
+        return {
+            name: connection.execute(f'SELECT * FROM raw."{name}" ORDER BY ALL').fetchall()
+            for name in names
+        }
+
+
+@pytest.fixture(scope="module")
+def expected(landed: Path) -> Rows:
+    with fresh_warehouse(landed) as folder:
+        return load(folder, DAYS)
+
+
+@st.composite
+def loads(draw: st.DrawFn) -> list[DataInterval]:
+    """Each day whole or in halves, some parts twice, in any order."""
+    parts = [part for day in DAYS for part in draw(st.sampled_from([[day], halves(day)]))]
+    repeated = draw(st.lists(st.sampled_from(parts), max_size=3))
+    return draw(st.permutations([*parts, *repeated]))
+
+
+@settings(max_examples=15, deadline=None)
+@given(order=loads())
+def test_order_repeats_and_cuts_do_not_matter(
+    landed: Path, expected: Rows, order: list[DataInterval]
+) -> None:
+    """Intervals loaded in any order, repeatedly, or in parts leave equal raw tables."""
+    with fresh_warehouse(landed) as folder:
+        assert load(folder, order) == expected
+
+
+def test_a_later_interval_changes_what_an_earlier_one_brought(expected: Rows) -> None:
+    """The three days hold rows that a later day replaced, so that the order could matter."""
+    with_changes = {row[0] for row in expected["orders"] if row[7].date() > row[6].date()}
+    assert len(with_changes) > 100
+
+
+VERSIONS = st.tuples(
+    st.sampled_from(["a", "b"]),
+    st.one_of(st.none(), st.integers(min_value=-3, max_value=3)),
+    st.one_of(st.none(), st.sampled_from(["", "x", "y"])),
+    st.integers(min_value=0, max_value=2),
+)
+
+
+def write_page_views(folder: Path, hour: int, versions: Sequence[tuple[object, ...]]) -> None:
+    """Write one landing file per table; only page views have rows."""
+    interval = DataInterval(START + timedelta(hours=hour), START + timedelta(hours=hour + 1))
+    for table in TABLES:
+        rows = [
+            {
+                "session_id": session,
+                "user_id": user,
+                "page_url": "/",
+                "referrer_url": referrer,
+                "duration_seconds": None,
+                "viewed_at": START,
+                "updated_at": START + timedelta(minutes=minute),
+            }
+            for session, user, referrer, minute in versions
+        ]
+        content = rows if table is PAGE_VIEWS else []
+        path = RunDirectory(folder).landing_file(table.name, interval)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.Table.from_pylist(content, table.arrow_schema), path)
+        keys = path.with_suffix(".keys.parquet")
+        pq.write_table(key_schema(table).empty_table(), keys)
+        sidecar = Sidecar(
+            table=table.name,
+            interval=interval,
+            file=FileFacts.of(path, len(content)),
+            sums={},
+            extracted_at=datetime.now(UTC),
+            key_snapshot=FileFacts.of(keys, 0),
+        )
+        write_sidecar(path, sidecar, table.arrow_schema)
+
+
+@settings(max_examples=20, deadline=None)
+@given(batches=st.lists(st.lists(VERSIONS, max_size=4), min_size=2, max_size=3))
+def test_ties_are_broken_by_content(batches: list[list[tuple[object, ...]]]) -> None:
+    """Of rows with one key and one time, NULLs among them, the same wins in any order."""
+    hours = [
+        DataInterval(START + timedelta(hours=hour), START + timedelta(hours=hour + 1))
+        for hour in range(len(batches))
+    ]
+    with tempfile.TemporaryDirectory() as name:
+        for hour, versions in enumerate(batches):
+            write_page_views(Path(name), hour, versions)
+        with fresh_warehouse(Path(name)) as one, fresh_warehouse(Path(name)) as other:
+            assert load(one, hours)["page_views"] == load(other, hours[::-1])["page_views"]
