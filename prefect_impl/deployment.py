@@ -119,6 +119,7 @@ def _deploy(flow: str, name: str, schedule: Schedule | None = None) -> None:
     cast("Flow[..., Any]", source).deploy(
         name=name,
         work_pool_name=WORK_POOL,
+        tags=["ecommerce", name],
         schedules=[schedule] if schedule else [],
         # Named in full, the worker starts it directly: without, a second interpreter prepares it.
         job_variables={"command": f"{sys.executable} -m prefect.engine", "working_dir": str(HERE)},

@@ -78,7 +78,6 @@ def as_specified(step: str) -> Task[[str, DataInterval], Rows]:
     specification = STEP_BY_NAME[step]
     return run.with_options(
         name=step,
-        tags=["dbt"] if step.startswith("dbt_") else [],
         retries=specification.retries,
         retry_delay_seconds=exponential_backoff(specification.retry_delay_seconds),
         timeout_seconds=specification.timeout_seconds + GRACE_SECONDS,

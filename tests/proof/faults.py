@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
+
 from ecommerce_pipeline import step_server
 from ecommerce_pipeline.atomic import hidden_sibling
 from ecommerce_pipeline.datasets import load_dataset
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.variant import VariantSettings
-
 from proof.compare import Difference, compare
 from proof.control import ROOT, advance_source, fill_source, interval_of, run_control
 

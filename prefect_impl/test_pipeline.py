@@ -1,0 +1,264 @@
+"""The flow under Prefect's test harness: a server of its own, real steps, real data."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from operator import attrgetter
+from pathlib import Path
+
+import psutil
+import pytest
+from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterId,
+    FlowRunFilterParentFlowRunId,
+)
+from prefect.client.schemas.objects import FlowRun, TaskRun
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.flow_engine import run_flow
+from prefect.states import Scheduled
+from prefect.testing.utilities import prefect_test_harness
+
+import deployment
+import pipeline as module
+from constants import PIPELINE_DEPLOYMENT, PIPELINE_FLOW, WAREHOUSE, WORK_POOL
+from ecommerce_pipeline import journal, step_server
+from ecommerce_pipeline.datasets import load_dataset
+from ecommerce_pipeline.interval import DataInterval, parse_day
+from ecommerce_pipeline.run_directory import RunDirectory
+from ecommerce_pipeline.specification import EXTRACT_STEPS, STEP_NAMES, STEPS
+from pipeline import as_specified, backfill, context_of, interval_of, pipeline
+from proof.control import advance_source, fill_source
+
+FIRST_DAY, SECOND_DAY = "2025-01-01", "2025-01-02"
+TERMINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def server() -> Iterator[None]:
+    """A Prefect server with an empty database, and a step server with dbt imported."""
+    before = set(psutil.Process().children(recursive=True))
+    with (
+        pytest.MonkeyPatch.context() as environment,
+        step_server.running() as address,
+        prefect_test_harness(server_startup_timeout=300),
+    ):
+        environment.setenv(step_server.ENVIRONMENT_VARIABLE, str(address))
+        yield
+    assert set(psutil.Process().children(recursive=True)) <= before
+
+
+@pytest.fixture(scope="module")
+def first_day(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    """A folder whose first day ran; its source stands at the end of the second."""
+    run = RunDirectory(tmp_path_factory.mktemp("first-day"))
+    url = f"sqlite:///{run.source_file}"
+    fill_source(url, load_dataset("synthetic"), FIRST_DAY)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PIPELINE_RUN_DIR", str(run.path))
+        pipeline(FIRST_DAY)
+    advance_source(url, load_dataset("synthetic"), SECOND_DAY)
+    return run
+
+
+@pytest.fixture
+def run(first_day: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
+    """A copy of it, which the flows work in."""
+    folder = tmp_path / "run"
+    shutil.copytree(first_day.path, folder, symlinks=True)
+    monkeypatch.setenv("PIPELINE_RUN_DIR", str(folder))
+    return RunDirectory(folder)
+
+
+def last_flow_run(name: str) -> FlowRun:
+    with get_client(sync_client=True) as client:
+        runs = [run for run in client.read_flow_runs() if run.name == name]
+    return max(runs, key=attrgetter("created"))
+
+
+def task_runs(flow_run: FlowRun) -> list[TaskRun]:
+    """The flow run's task runs, once their last states have reached the server."""
+    of_flow_run = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run.id]))
+    with get_client(sync_client=True) as client:
+        for _ in range(100):
+            found = client.read_task_runs(flow_run_filter=of_flow_run)
+            if all(run.state_type in TERMINAL for run in found):
+                break
+            time.sleep(0.1)
+    return sorted(found, key=attrgetter("start_time"))
+
+
+def retry(flow_run: FlowRun) -> None:
+    """What ``prefect flow-run retry --entrypoint pipeline.py:pipeline`` does."""
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(flow_run.id, Scheduled(), force=True)
+        flow_run = client.read_flow_run(flow_run.id)
+    run_flow(pipeline, flow_run=flow_run, parameters=flow_run.parameters)
+
+
+def steps_run(run: RunDirectory) -> list[str]:
+    return [entry.step for entry in journal.read(run, DataInterval.parse(SECOND_DAY))]
+
+
+def break_a_row(run: RunDirectory) -> None:
+    """Give an order of the second day a status that the staging tests refuse."""
+    with sqlite3.connect(run.source_file) as connection:
+        connection.execute(
+            "UPDATE orders SET status = 'lost' WHERE id ="
+            " (SELECT id FROM orders WHERE updated_at >= ? LIMIT 1)",
+            [int(datetime(2025, 1, 2, tzinfo=UTC).timestamp() * 1_000_000)],
+        )
+
+
+def test_the_task_runs_are_the_steps_of_the_specification(first_day: RunDirectory) -> None:
+    """The API reports every step once, completed, in order, under a name with the interval."""
+    found = task_runs(last_flow_run(FIRST_DAY))
+    assert {task_run.state_name for task_run in found} == {"Completed"}
+    names = [task_run.name for task_run in found]
+    assert Counter(names) == Counter(f"{step} {FIRST_DAY}" for step in STEP_NAMES)
+    alone = [name.split()[0] for name in names if name.split()[0] not in EXTRACT_STEPS]
+    assert alone == [step for step in STEP_NAMES if step not in EXTRACT_STEPS]
+
+
+def test_the_artifacts_are_a_table_of_rows_and_a_report(first_day: RunDirectory) -> None:
+    """A run leaves its rows by table, and a page that links to the dashboard."""
+    with get_client(sync_client=True) as client:
+        artifacts = {artifact.key: artifact for artifact in client.read_artifacts()}
+    assert '"table": "fct_orders"' in str(artifacts["rows"].data)
+    assert first_day.dashboard.as_uri() in str(artifacts["report"].data)
+
+
+def test_each_task_takes_its_numbers_from_the_specification() -> None:
+    """Retries, delays and the time-out of every task are those of its step."""
+    for step in STEPS:
+        task = as_specified(step.name)
+        assert (task.name, task.retries) == (step.name, step.retries)
+        assert task.retry_delay_seconds == [
+            step.retry_delay_seconds * 2**attempt for attempt in range(step.retries)
+        ]
+        assert task.timeout_seconds == step.timeout_seconds + module.GRACE_SECONDS
+
+
+def test_a_failed_staging_test_stops_the_marts(run: RunDirectory) -> None:
+    """A bad row fails the gate at once: no later task, the old published copy, one message."""
+    break_a_row(run)
+    published = run.published.resolve()
+    messages = len(run.notifications.read_text().splitlines())
+    assert pipeline(SECOND_DAY, return_state=True).is_failed()
+    last = task_runs(last_flow_run(SECOND_DAY))[-1]
+    assert last.name == f"dbt_test_staging {SECOND_DAY}"
+    assert (last.state_name, last.run_count) == ("Failed", 1)
+    assert run.published.resolve() == published
+    (message,) = run.notifications.read_text().splitlines()[messages:]
+    assert '"step": "dbt_test_staging"' in message
+
+
+def test_a_source_that_is_away_is_tried_again(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An unreachable source is tried three times in all before the run fails."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        url = f"postgresql://reader@127.0.0.1:{probe.getsockname()[1]}/shop"
+    monkeypatch.setenv("PIPELINE_SOURCE_URL", url)
+    assert pipeline(SECOND_DAY, return_state=True).is_failed()
+    (only,) = task_runs(last_flow_run(SECOND_DAY))
+    assert (only.name, only.run_count) == (f"check_source_freshness {SECOND_DAY}", 3)
+
+
+def test_a_resumed_run_skips_what_is_done(run: RunDirectory) -> None:
+    """Retried, a failed flow run does again only the step that failed and those after it."""
+    shutil.rmtree(run.dashboard.parent)
+    run.dashboard.parent.write_text("a file where a folder belongs")
+    assert pipeline(SECOND_DAY, return_state=True).is_failed()
+    before = len(steps_run(run))
+    run.dashboard.parent.unlink()
+    retry(last_flow_run(SECOND_DAY))
+    assert last_flow_run(SECOND_DAY).state_name == "Completed"
+    assert steps_run(run)[before:] == ["refresh_dashboard", "notify_slack"]
+
+
+def test_a_new_run_of_an_interval_skips_nothing(run: RunDirectory) -> None:
+    """The cache is the flow run's own: a second run of an interval extracts it anew."""
+    interval = DataInterval.parse(SECOND_DAY)
+
+    @flow
+    def extraction() -> None:
+        as_specified("extract_orders")("extract_orders", interval)
+        as_specified("extract_orders")("extract_orders", interval)
+
+    extraction()
+    assert steps_run(run) == ["extract_orders"]
+    extraction()
+    assert steps_run(run) == ["extract_orders"] * 2
+
+
+def test_a_task_that_takes_too_long_leaves_no_process(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prefect's own time-out ends the step's process before the task is tried again."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://reader@127.0.0.1:{silent.getsockname()[1]}/shop?connect_timeout=600"
+        monkeypatch.setenv("PIPELINE_SOURCE_URL", url)
+        step = "check_source_freshness"
+        hasty = as_specified(step).with_options(timeout_seconds=1, retries=0)
+
+        @flow
+        def check() -> str | None:
+            return hasty(step, DataInterval.parse(SECOND_DAY), return_state=True).name
+
+        assert check() == "TimedOut"
+    servers = [p for p in psutil.Process().children() if step_server.__name__ in p.cmdline()]
+    assert [child for server in servers for child in server.children()] == []
+
+
+def test_a_backfill_runs_each_day_as_a_flow_run_of_its_own(run: RunDirectory) -> None:
+    """The days are subflow runs, oldest first, under one run that names the range."""
+    backfill(parse_day(FIRST_DAY), parse_day(SECOND_DAY))
+    parent = last_flow_run(f"{FIRST_DAY} to {SECOND_DAY}")
+    of_parent = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[parent.id]))
+    with get_client(sync_client=True) as client:
+        children = client.read_flow_runs(flow_run_filter=of_parent)
+    children.sort(key=attrgetter("start_time"))
+    assert [child.name for child in children] == [FIRST_DAY, SECOND_DAY]
+    assert {child.state_name for child in children} == {"Completed"}
+
+
+def test_a_scheduled_run_processes_the_day_before() -> None:
+    """Without an interval, a run takes the UTC day before the one for which it was scheduled."""
+    due = datetime(2025, 3, 1, 6, tzinfo=UTC)
+    assert interval_of(None, due) == DataInterval.parse("2025-02-28")
+    assert interval_of("2025-01-31", due) == DataInterval.parse("2025-01-31")
+
+
+def test_a_deployment_holds_schedule_limits_and_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After deploying twice the server has one of everything, and its settings reach the steps."""
+    monkeypatch.setenv("PIPELINE_RUN_DIR", str(tmp_path))
+    monkeypatch.setenv("PIPELINE_SOURCE_URL", "postgresql://reader:secret@db/shop")
+    deployment.deploy()
+    deployment.deploy(scheduled=False)
+    monkeypatch.delenv("PIPELINE_RUN_DIR")
+    monkeypatch.delenv("PIPELINE_SOURCE_URL")
+    with get_client(sync_client=True) as client:
+        daily = client.read_deployment_by_name(f"{PIPELINE_FLOW}/{PIPELINE_DEPLOYMENT}")
+        automations = [automation.name for automation in client.read_automations()]
+        pool = client.read_work_pool(WORK_POOL)
+        limit = client.read_global_concurrency_limit_by_name(WAREHOUSE)
+    (schedule,) = daily.schedules
+    assert schedule.schedule == CronSchedule(cron="0 6 * * *", timezone="UTC")
+    assert not schedule.active
+    assert sorted(automations) == ["crash-silent-runs", "resume-crashed-runs"]
+    assert (pool.concurrency_limit, limit.limit) == (1, 1)
+    context = context_of(DataInterval.parse(FIRST_DAY))
+    assert context.run == RunDirectory(tmp_path)
+    assert context.source_url == "postgresql://reader:secret@db/shop"
