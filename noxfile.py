@@ -108,7 +108,9 @@ def lint(session: nox.Session) -> None:
     _install(session, TESTS)
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
-    session.run("mypy", *CHECKED_BY_MYPY)
+    session.run(
+        "mypy", "--explicit-package-bases", *CHECKED_BY_MYPY, env={"MYPYPATH": "shared:tests"}
+    )
     for environment in VARIANTS.values():
         session.run("mypy", environment.folder)
     session.run("sqlfluff", "lint", "dbt_project", env=QUIET)

@@ -10,8 +10,9 @@ import socket
 import threading
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from io import BufferedRWPair
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from ecommerce_pipeline import journal, step_server
 from ecommerce_pipeline.context import StepContext
@@ -79,7 +80,7 @@ def _ask(name: str, context: StepContext, timeout: float) -> StepResult:
     return _result(name, reply, log)
 
 
-def _child_of(stream: BinaryIO) -> int:
+def _child_of(stream: BufferedRWPair) -> int:
     greeting = step_server.receive(stream)
     if greeting is None:
         raise PipelineError(

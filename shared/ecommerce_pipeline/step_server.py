@@ -23,8 +23,9 @@ import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedRWPair
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.errors import PipelineError
@@ -76,8 +77,9 @@ def serve(listener: socket.socket, lifeline: int) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the children
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches the owner, who then stops us
     _preload()
+    awaited: list[socket.socket | int] = [listener, lifeline]
     while True:
-        ready, _, _ = select.select([listener, lifeline], [], [])
+        ready, _, _ = select.select(awaited, [], [])
         if lifeline in ready:
             shutil.rmtree(Path(listener.getsockname()).parent, ignore_errors=True)
             return
@@ -146,13 +148,13 @@ def _run(request: dict[str, Any]) -> dict[str, Any]:
     return {"rows": dict(result.rows), "details": dict(result.details)}
 
 
-def send(stream: BinaryIO, message: dict[str, Any]) -> None:
+def send(stream: BufferedRWPair, message: dict[str, Any]) -> None:
     """Write one message as a line of JSON."""
     stream.write(json.dumps(message).encode() + b"\n")
     stream.flush()
 
 
-def receive(stream: BinaryIO) -> dict[str, Any] | None:
+def receive(stream: BufferedRWPair) -> dict[str, Any] | None:
     """Read one message; None when the other side has gone."""
     try:
         line = stream.readline()

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -26,7 +27,8 @@ from proof.control import advance_source, fill_source
 
 DAYS = list(days(parse_day("2025-01-01"), 3))
 START = DAYS[0].start
-Rows = dict[str, list[tuple[object, ...]]]
+Rows = dict[str, list[tuple[Any, ...]]]
+Version = tuple[str, int | None, str | None, int]
 
 
 def halves(interval: DataInterval) -> list[DataInterval]:
@@ -113,7 +115,7 @@ VERSIONS = st.tuples(
 )
 
 
-def write_page_views(folder: Path, hour: int, versions: Sequence[tuple[object, ...]]) -> None:
+def write_page_views(folder: Path, hour: int, versions: Sequence[Version]) -> None:
     """Write one landing file per table; only page views have rows."""
     interval = DataInterval(START + timedelta(hours=hour), START + timedelta(hours=hour + 1))
     for table in TABLES:
@@ -148,7 +150,7 @@ def write_page_views(folder: Path, hour: int, versions: Sequence[tuple[object, .
 
 @settings(max_examples=20, deadline=None)
 @given(batches=st.lists(st.lists(VERSIONS, max_size=4), min_size=2, max_size=3))
-def test_ties_are_broken_by_content(batches: list[list[tuple[object, ...]]]) -> None:
+def test_ties_are_broken_by_content(batches: list[list[Version]]) -> None:
     """Of rows with one key and one time, NULLs among them, the same wins in any order."""
     hours = [
         DataInterval(START + timedelta(hours=hour), START + timedelta(hours=hour + 1))
