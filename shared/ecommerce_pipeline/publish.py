@@ -50,14 +50,8 @@ def publish(context: StepContext) -> StepResult:
             f"{link} is not the link that publish replaces, but a {_kind(link)}",
             "move it away and publish again",
         )
-    try:
-        with _one_at_a_time(context.run):
-            version, manifest = _replace(context)
-    except (OSError, duckdb.Error) as error:
-        raise PipelineError(
-            f"{link} could not be replaced and is as it was: {error}",
-            "free disk space or mend the permissions, then publish again",
-        ) from error
+    with _naming(link), _one_at_a_time(context.run):
+        version, manifest = _replace(context)
     return StepResult(
         rows={name.partition(".")[2]: table.rows for name, table in manifest.tables.items()},
         details={"version": version.name, "newest_interval": str(manifest.newest_interval)},
@@ -66,6 +60,19 @@ def publish(context: StepContext) -> StepResult:
 
 def _kind(path: Path) -> str:
     return "folder" if path.is_dir() else "file"
+
+
+@contextmanager
+def _naming(link: Path) -> Iterator[None]:
+    """Say of a refusal by the disk that it is the published copy which was not written."""
+    try:
+        yield
+    except (OSError, duckdb.Error) as error:
+        raise PipelineError(
+            f"{link} could not be replaced and is as it was: {error}",
+            "free disk space or mend the permissions, then publish again",
+            retryable=True,
+        ) from error
 
 
 @contextmanager
@@ -93,7 +100,7 @@ def _replace(context: StepContext) -> tuple[Path, Manifest]:
     _point(link, version)
     for old in versions.glob("[0-9]*"):
         if old.name not in kept:
-            shutil.rmtree(old)
+            shutil.rmtree(old, ignore_errors=True)
     return version, manifest
 
 
@@ -112,7 +119,8 @@ def _point(link: Path, version: Path) -> None:
 
 def _build(context: StepContext, folder: Path) -> Manifest:
     """Write a whole version to the disk; its files are for reading only."""
-    with warehouse.connect(context.run.warehouse, read_only=True) as private:
+    source = warehouse.connect(context.run.warehouse, read_only=True)
+    with source as private, _naming(context.run.published):
         newest = _newest_interval(private, context)
         tables = {name: _write_parquet(private, folder, *name) for name in _table_names(private)}
     with duckdb.connect(folder / DATABASE) as copy:

@@ -220,18 +220,19 @@ def test_all_text_has_contrast(reader: Reader, dashboard: Path, scheme: Scheme) 
     assert page.evaluate(WORST_CONTRAST) >= 4.5
 
 
-def background(page: Page) -> str:
-    """The colour behind everything."""
-    return str(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+BACKGROUNDS = """
+[document.body, document.querySelector('.card')].map(e => getComputedStyle(e).backgroundColor)
+"""
 
 
 def test_the_dark_scheme_is_dark_and_paper_is_white(reader: Reader, dashboard: Path) -> None:
-    """The background follows the reader's scheme; print is white whatever the scheme."""
-    assert background(reader.open(dashboard, scheme="light").page) == "rgb(243, 245, 248)"
+    """The backgrounds follow the reader's scheme; print is white whatever the scheme."""
+    light = reader.open(dashboard, scheme="light").page
+    assert light.evaluate(BACKGROUNDS) == ["rgb(243, 245, 248)", "rgb(255, 255, 255)"]
     dark = reader.open(dashboard, scheme="dark").page
-    assert background(dark) == "rgb(13, 18, 25)"
+    assert dark.evaluate(BACKGROUNDS) == ["rgb(13, 18, 25)", "rgb(22, 29, 40)"]
     dark.emulate_media(media="print", color_scheme="dark")
-    assert background(dark) == "rgb(255, 255, 255)"
+    assert dark.evaluate(BACKGROUNDS) == ["rgb(255, 255, 255)"] * 2
 
 
 def test_motion_stops_on_request(reader: Reader, dashboard: Path) -> None:

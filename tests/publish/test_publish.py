@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -43,7 +44,7 @@ publish(StepContext(RunDirectory(Path(run)), DataInterval.parse(interval), "sqli
 @pytest.fixture
 def context(tmp_path: Path) -> StepContext:
     """A run whose warehouse holds the small sample."""
-    run = RunDirectory(tmp_path / "it's a [run]*")
+    run = RunDirectory(tmp_path / "it's a [run]")
     small_warehouse.create(run.warehouse)
     return StepContext(run, small_warehouse.INTERVAL, "sqlite://")
 
@@ -238,6 +239,37 @@ def test_readers_never_see_half(context: StepContext) -> None:
         done.set()
         reader.join()
     assert seen <= {(4, 3), (5, 4), (6, 5), (7, 6)}
+
+
+def test_an_open_copy_stays_one_version(context: StepContext) -> None:
+    """What is read of an open copy after the next publication is still the version opened."""
+    publish(context)
+    with open_published(context.run) as copy:
+        change(context, "DELETE FROM marts.fct_orders")
+        publish(context)
+        rows = copy.connection.sql("SELECT count(*) FROM marts.fct_orders").fetchall()
+    assert rows == [(4,)]
+
+
+def test_a_folder_that_looks_like_a_pattern(context: StepContext, tmp_path: Path) -> None:
+    """A run in a folder named with a star holds none of the rows of a folder that matches it."""
+    runs = [RunDirectory(tmp_path / name) for name in ("run-2", "run*")]
+    for run in runs:
+        small_warehouse.create(run.warehouse)
+        publish(replace(context, run=run))
+    with open_published(runs[1]) as copy:
+        rows = copy.connection.sql("SELECT count(*) FROM marts.fct_orders").fetchall()
+    assert rows == [(4,)]
+
+
+def test_a_half_built_version_is_not_taken_up(context: StepContext) -> None:
+    """What a publication that was killed while it wrote left behind is in no later version."""
+    leftover = context.run.published_versions / ".building" / "marts" / "half.parquet"
+    leftover.parent.mkdir(parents=True)
+    leftover.write_bytes(b"PAR1")
+    publish(context)
+    assert "marts/half.parquet" not in files(context.run.published)
+    assert versions(context) == ["000001"]
 
 
 def test_publications_at_once_take_turns(context: StepContext) -> None:
