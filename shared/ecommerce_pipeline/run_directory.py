@@ -80,6 +80,10 @@ class RunDirectory:
         """dbt's artifacts and partial-parse state for this run folder."""
         return self.path / "dbt"
 
+    def dbt_results(self, selector: str, interval: DataInterval) -> Path:
+        """dbt's ``run_results.json`` of the interval's last command on a selector."""
+        return self.dbt_target / "results" / interval.label / f"{selector}.json"
+
     @property
     def tool_home(self) -> Path:
         """The home of the tool's services: databases, configuration, state."""
