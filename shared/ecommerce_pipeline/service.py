@@ -15,7 +15,7 @@ import psutil
 
 from ecommerce_pipeline.errors import PipelineError
 
-STOP_SECONDS = 30.0
+STOP_SECONDS = 10.0
 RESTARTS = 5
 
 

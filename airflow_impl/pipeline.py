@@ -1,0 +1,145 @@
+"""The pipeline under Airflow: each UTC day, processed at six the morning after."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import (
+    Asset,
+    Connection,
+    Context,
+    TaskGroup,
+    Variable,
+    XComArg,
+    chain,
+    dag,
+    get_current_context,
+    task,
+)
+from airflow.sdk.exceptions import AirflowFailException
+from utc_days import UtcDays
+
+from ecommerce_pipeline import execution, journal, steps
+from ecommerce_pipeline.context import StepContext
+from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.interval import DataInterval
+from ecommerce_pipeline.run_directory import RunDirectory
+from ecommerce_pipeline.specification import EXTRACT_STEPS, MAX_PARALLEL_STEPS, STEP_BY_NAME
+
+WAREHOUSE_POOL = "warehouse"  # one slot: DuckDB lets one process at a time open its file
+MARTS = Asset(name="marts", uri="x-ecommerce://published/marts")
+DASHBOARD = Asset(name="dashboard", uri="x-ecommerce://dashboard")
+
+
+def step_context(context: Context) -> StepContext:
+    """What the steps are told: the run's data interval, and what Airflow's secrets hold."""
+    return StepContext(
+        run=RunDirectory(Path(Variable.get("pipeline_run_dir"))),
+        interval=data_interval(context),
+        source_url=database_url(Connection.get("source_db")),
+        max_staleness=timedelta(hours=float(Variable.get("pipeline_max_staleness_hours"))),
+        slack_webhook_url=Connection.get("slack").password,
+    )
+
+
+def data_interval(context: Context) -> DataInterval:
+    """The interval of a scheduled, a backfill or a manual run."""
+    start, end = context.get("data_interval_start"), context.get("data_interval_end")
+    if start is None or end is None:
+        raise PipelineError("the run has no data interval", "trigger it with a logical date")
+    return DataInterval(start.astimezone(UTC), end.astimezone(UTC))
+
+
+def database_url(connection: Connection) -> str:
+    """A connection of type ``sqlite`` or ``postgres`` as a URL."""
+    if connection.conn_type == "sqlite":
+        return f"sqlite:///{connection.host}"  # get_uri would take the path for a host's name
+    return connection.get_uri().replace("+", "%20")  # libpq reads no "+" as a space
+
+
+@task
+def run_step(step: str) -> dict[str, int]:
+    """Run one step of the specification; its row counts go to XCom."""
+    try:
+        result = execution.run_step(step, step_context(get_current_context()))
+    except PipelineError as error:
+        if error.retryable:
+            raise
+        raise AirflowFailException(str(error)) from None
+    return dict(result.rows)
+
+
+def in_airflow_terms(step: str) -> dict[str, Any]:
+    """A step's retries, time-out and pool."""
+    specification = STEP_BY_NAME[step]
+    return {
+        "retries": specification.retries,
+        "retry_delay": timedelta(seconds=specification.retry_delay_seconds),
+        "execution_timeout": timedelta(seconds=specification.timeout_seconds),
+        "pool": WAREHOUSE_POOL if specification.uses_warehouse else "default_pool",
+    }
+
+
+def step(name: str, inlets: Sequence[Asset] = (), outlets: Sequence[Asset] = ()) -> XComArg:
+    """The task of one step, under the step's name."""
+    options = {**in_airflow_terms(name), "inlets": inlets, "outlets": outlets}
+    return run_step.override(task_id=name, **options)(name)
+
+
+def extract() -> XComArg:
+    """One task mapped over the tables, two instances at a time."""
+    return run_step.override(
+        task_id="extract",
+        map_index_template="{{ task.op_kwargs['step'] }}",
+        max_active_tis_per_dagrun=MAX_PARALLEL_STEPS,
+        **in_airflow_terms(EXTRACT_STEPS[0]),
+    ).expand(step=EXTRACT_STEPS)
+
+
+def notify_failure(context: Context) -> None:
+    """Tell once for each failed run at which step it failed and why."""
+    told = step_context(context)
+    attempts = journal.read(told.run, told.interval)
+    failed = [attempt for attempt in attempts if attempt.outcome != journal.SUCCESS]
+    task, reason = context["ti"].task_id, str(context.get("reason"))
+    if failed and failed[-1].step.startswith(task):  # the last mapped extract is "extract_…"
+        task, reason = failed[-1].step, str(failed[-1].details["error"])
+    steps.notify_failure(told, task, reason)
+
+
+@dag(
+    dag_id="ecommerce_pipeline",
+    description="Shop database to dashboard: extract, load, dbt, validate, publish.",
+    doc_md=__doc__,
+    schedule=UtcDays(delay=timedelta(hours=6)),
+    start_date=datetime(2017, 1, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,
+    default_args={"owner": "analytics", "retry_exponential_backoff": 2.0},
+    on_failure_callback=notify_failure,
+    tags=["daily", "ecommerce", "dbt"],
+)
+def pipeline() -> None:
+    """Every step of one data interval, each after those it needs."""
+    with TaskGroup("staging", prefix_group_id=False) as staging:
+        step("dbt_run_staging") >> step("dbt_test_staging")
+    with TaskGroup("marts", prefix_group_id=False) as marts:
+        step("dbt_run_marts") >> step("dbt_test_marts")
+    chain(
+        step("check_source_freshness"),
+        extract(),
+        step("load_raw"),
+        staging,
+        step("dbt_snapshot"),
+        marts,
+        step("validate_output"),
+        step("publish", outlets=[MARTS]),
+        step("refresh_dashboard", inlets=[MARTS], outlets=[DASHBOARD]),
+        step("notify_slack"),
+    )
+
+
+pipeline()

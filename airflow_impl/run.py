@@ -1,0 +1,247 @@
+"""Runs the pipeline under real Airflow services, triggered through the REST API.
+
+python airflow_impl/run.py --days 3
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import quote
+
+from api import Api, UnreachableError, Values
+from ecommerce_pipeline import step_server
+from ecommerce_pipeline.command import main
+from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.interval import DataInterval
+from ecommerce_pipeline.record import FAILED, RUNNING, SKIPPED, SUCCESS, IntervalRun, StepRun
+from ecommerce_pipeline.service import Service, free_port
+from ecommerce_pipeline.source.postgres_server import running_server
+from ecommerce_pipeline.specification import EXTRACT_STEPS
+from ecommerce_pipeline.variant import VariantSettings
+from services import USER, airflow_environment, new_password, wait_for_callbacks
+
+HERE = Path(__file__).parent
+DAG_ID = "ecommerce_pipeline"
+DAG = f"/api/v2/dags/{DAG_ID}"
+WAREHOUSE_POOL = {"name": "warehouse", "slots": 1, "description": "DuckDB: one process at a time"}
+START_SECONDS = 180.0
+POLL_SECONDS = 0.2
+STATES = {
+    "success": SUCCESS,
+    "failed": FAILED,
+    "upstream_failed": SKIPPED,
+    "skipped": SKIPPED,
+    "removed": SKIPPED,
+}
+
+
+class Airflow:
+    """An API server, a scheduler and a Dag processor over a PostgreSQL metadata database."""
+
+    name = "airflow"
+    packages: Sequence[str] = ("apache-airflow-core", "apache-airflow-task-sdk")
+
+    def __init__(self) -> None:
+        self.services: dict[str, Service] = {}
+        self._stack = ExitStack()
+        self._addresses: dict[str, str] = {}
+        self._failed = False
+
+    @property
+    def addresses(self) -> Mapping[str, str]:
+        """The user interface, with where its password is."""
+        return self._addresses
+
+    def start(self, settings: VariantSettings) -> None:
+        """Start metadata database, step server and services; wait until Airflow knows the Dag.
+
+        Raises:
+            PipelineError: a service ends or does not become healthy; its log is named.
+        """
+        home, logs = settings.run.tool_home, settings.run.path / "logs" / "airflow"
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        logs.mkdir(parents=True, exist_ok=True)
+        self._database_url = self._stack.enter_context(running_server(home / "metadata"))
+        steps = self._stack.enter_context(step_server.running())
+        passwords = home / "passwords.json"
+        password = new_password(passwords)
+        port = free_port()
+        environment = {
+            **airflow_environment(settings, port, self._database_url, passwords),
+            step_server.ENVIRONMENT_VARIABLE: str(steps),
+        }
+        _migrate(environment, logs / "migrate.log")
+        address = f"http://127.0.0.1:{port}"
+        # What starts first stops last: tasks report to the API server until the scheduler is gone.
+        self._keep_up("api-server", environment, logs)
+        self._api = self._stack.enter_context(closing(Api(address)))
+        self._keep_up("dag-processor", environment, logs)
+        self._stack.callback(self._let_callbacks_end)
+        self._keep_up("scheduler --skip-serve-logs", environment, logs)
+        _wait_until(self._is_healthy, "Airflow is not healthy", logs)
+        self._api.log_in(USER, password)
+        _wait_until(self._knows_the_dag, "Airflow has not parsed the Dag", logs)
+        self._api.create("/api/v2/pools", WAREHOUSE_POOL)
+        self._addresses = {f"Airflow (user {USER}, password in {passwords})": address}
+
+    def run_interval(self, interval: DataInterval) -> IntervalRun:
+        """Trigger the interval's run, or clear it to run again where it exists, and wait."""
+        body = {
+            "logical_date": interval.start.isoformat(),
+            "data_interval_start": interval.start.isoformat(),
+            "data_interval_end": interval.end.isoformat(),
+        }
+        run = self._api.create(f"{DAG}/dagRuns", body)
+        path = _run_path(run or self._runs([interval])[0])
+        if run is None:
+            self._api.post(f"{path}/clear", {"dry_run": False})
+        self._until(lambda: self._api.get(path)["state"] in (SUCCESS, FAILED))
+        return self._interval_run(interval, self._api.get(path))
+
+    def backfill(self, intervals: Sequence[DataInterval]) -> list[IntervalRun]:
+        """Run Airflow's own backfill from the first interval to the last and wait for its end."""
+        body = {
+            "dag_id": DAG_ID,
+            "from_date": intervals[0].start.isoformat(),
+            "to_date": intervals[-1].start.isoformat(),
+            "max_active_runs": 1,
+            "reprocess_behavior": "completed",
+        }
+        path = f"/api/v2/backfills/{self._api.post('/api/v2/backfills', body)['id']}"
+        self._until(lambda: self._api.get(path)["completed_at"] is not None)
+        runs = zip(intervals, self._runs(intervals), strict=True)
+        return [self._interval_run(interval, run) for interval, run in runs]
+
+    def stop(self) -> None:
+        """Stop scheduler, Dag processor, API server, step server and database, in this order."""
+        self._stack.close()
+        self.services.clear()
+
+    def _keep_up(self, arguments: str, environment: Mapping[str, str], logs: Path) -> None:
+        name, *_ = arguments.split()
+        command = [sys.executable, "-m", "airflow", *arguments.split()]
+        service = Service(f"airflow {name}", command, environment, logs / f"{name}.log")
+        self._stack.callback(service.stop)
+        self.services[name] = service
+
+    def _let_callbacks_end(self) -> None:
+        """The notification of a failed run is a callback, which Airflow runs some time later."""
+        if self._failed:
+            wait_for_callbacks(self._database_url, self.services["dag-processor"])
+
+    def _is_healthy(self) -> bool:
+        for service in self.services.values():
+            service.must_run()
+        try:
+            health = self._api.get("/api/v2/monitor/health")
+        except UnreachableError:
+            return False
+        parts = ("metadatabase", "scheduler", "dag_processor")
+        return all(health[part]["status"] == "healthy" for part in parts)
+
+    def _knows_the_dag(self) -> bool:
+        for error in self._api.get("/api/v2/importErrors")["import_errors"]:
+            reason = error["stack_trace"].strip().splitlines()[-1]
+            raise PipelineError(f"Airflow cannot import {error['filename']}: {reason}", "mend it")
+        return self._api.knows(DAG)
+
+    def _until(self, condition: Callable[[], bool]) -> None:
+        """Poll until the condition holds, starting again a service that has ended."""
+        while True:
+            for service in self.services.values():
+                service.keep_running()
+            try:
+                if condition():
+                    return
+            except UnreachableError:
+                pass  # the API server is starting again
+            time.sleep(POLL_SECONDS)
+
+    def _runs(self, intervals: Sequence[DataInterval]) -> list[Values]:
+        """The Dag runs of the intervals, in the order of their logical dates."""
+        found = self._api.get(
+            f"{DAG}/dagRuns",
+            logical_date_gte=intervals[0].start.isoformat(),
+            logical_date_lte=intervals[-1].start.isoformat(),
+            order_by="logical_date",
+            limit=len(intervals),
+        )
+        return list(found["dag_runs"])
+
+    def _interval_run(self, interval: DataInterval, run: Values) -> IntervalRun:
+        self._failed |= run["state"] == FAILED
+        instances = self._api.get(f"{_run_path(run)}/taskInstances", limit=100)
+        steps = sorted(map(_step_run, instances["task_instances"]), key=_by_start)
+        return IntervalRun(
+            interval=str(interval),
+            run_id=run["dag_run_id"],
+            state=STATES.get(run["state"], RUNNING),
+            tool_state=run["state"],
+            started_at=_time(run["start_date"]),
+            ended_at=_time(run["end_date"]),
+            steps=tuple(steps),
+        )
+
+
+def _migrate(environment: Mapping[str, str], log: Path) -> None:
+    with log.open("ab") as output:
+        migration = subprocess.run(
+            [sys.executable, "-m", "airflow", "db", "migrate"],
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            check=False,
+        )
+    if migration.returncode != 0:
+        raise PipelineError("Airflow's metadata database cannot be made", f"read {log}")
+
+
+def _wait_until(condition: Callable[[], bool], fault: str, logs: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            raise PipelineError(f"{fault} after {START_SECONDS:g} s", f"read {logs}")
+        time.sleep(POLL_SECONDS)
+
+
+def _run_path(run: Values) -> str:
+    return f"{DAG}/dagRuns/{quote(run['dag_run_id'], safe='')}"
+
+
+def _step_run(instance: Values) -> StepRun:
+    started = instance["try_number"] > 0
+    return StepRun(
+        name=_step_name(instance),
+        state=STATES.get(instance["state"], RUNNING),
+        tool_state=instance["state"] or "none",
+        attempts=instance["try_number"],
+        started_at=_time(instance["start_date"]) if started else None,
+        ended_at=_time(instance["end_date"]) if started else None,
+    )
+
+
+def _step_name(instance: Values) -> str:
+    """A mapped task goes by its rendered map index, a bare number until it has started."""
+    if instance["map_index"] < 0:
+        return str(instance["task_id"])
+    rendered = instance["rendered_map_index"] or ""
+    return EXTRACT_STEPS[instance["map_index"]] if rendered.isdecimal() else rendered
+
+
+def _by_start(step: StepRun) -> tuple[bool, float]:
+    return step.started_at is None, step.started_at.timestamp() if step.started_at else 0.0
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+if __name__ == "__main__":
+    main(Airflow, default_run_dir=HERE.parent / "runs" / "airflow")

@@ -1,0 +1,121 @@
+"""How Airflow's services on this machine are set up; the README says why each setting is there."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import secrets
+import time
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+
+import psutil
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from ecommerce_pipeline.service import STOP_SECONDS, Service
+from ecommerce_pipeline.variant import VariantSettings
+
+HERE = Path(__file__).parent
+USER = "admin"
+
+
+def wait_for_callbacks(database_url: str, dag_processor: Service) -> None:
+    """Wait until the Dag processor has run what the scheduler asked for, notifications say.
+
+    The REST API does not tell of callbacks, so this looks at the queue in the metadata database
+    and then for the process that runs them.
+    """
+    deadline = time.monotonic() + STOP_SECONDS
+    with (
+        suppress(psutil.Error, psycopg.Error),  # where either has died there is none to wait for
+        psycopg.connect(database_url, autocommit=True) as database,
+    ):
+        processor = psutil.Process(dag_processor.process.pid)
+        while time.monotonic() < deadline:
+            queued = database.execute("SELECT count(*) FROM callback_request").fetchone()
+            time.sleep(1)  # between leaving the queue and starting, a callback is seen in neither
+            if queued == (0,) and not processor.children():
+                return
+
+
+def new_password(file: Path) -> str:
+    """Write a random password for the one user to a private file that the API server reads."""
+    password = secrets.token_urlsafe(16)
+    file.touch(mode=0o600)
+    file.write_text(json.dumps({USER: password}))
+    return password
+
+
+def airflow_environment(
+    settings: VariantSettings, port: int, database_url: str, passwords: Path
+) -> dict[str, str]:
+    """The variables that every service gets: Airflow's settings, connections and variables."""
+    logs = settings.run.path / "logs" / "airflow"
+    address = f"http://127.0.0.1:{port}"
+    database = database_url.replace("postgresql://", "postgresql+psycopg://", 1)
+    options = {
+        "core.dags_folder": HERE,
+        "core.plugins_folder": HERE / "plugins",
+        "core.load_examples": False,
+        "core.dags_are_paused_at_creation": False,
+        "core.executor": "LocalExecutor",
+        "core.parallelism": 4,
+        "core.execution_api_server_url": f"{address}/execution/",
+        "core.fernet_key": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+        "core.simple_auth_manager_users": f"{USER}:admin",
+        "core.simple_auth_manager_passwords_file": passwords,
+        "database.sql_alchemy_conn": database,
+        "database.sql_alchemy_conn_async": database,
+        "api.host": "127.0.0.1",
+        "api.port": port,
+        "api.base_url": address,
+        "api.secret_key": secrets.token_urlsafe(32),
+        "api_auth.jwt_secret": secrets.token_urlsafe(64),
+        "scheduler.use_job_schedule": False,  # runs are triggered here, never by the clock
+        "scheduler.scheduler_idle_sleep_time": 0.2,
+        "scheduler.task_instance_heartbeat_timeout": 30,
+        "scheduler.task_instance_heartbeat_timeout_detection_interval": 2,
+        "logging.base_log_folder": logs / "tasks",
+        "logging.dag_processor_child_process_log_directory": logs / "dag_processor",
+    }
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("AIRFLOW_")}
+    inherited.pop("PYTHONDONTWRITEBYTECODE", None)  # else each service compiles Airflow anew
+    return {
+        **inherited,
+        "AIRFLOW_HOME": str(settings.run.tool_home),
+        **{f"AIRFLOW__{key.replace('.', '__').upper()}": str(v) for key, v in options.items()},
+        **pipeline_environment(settings),
+    }
+
+
+def pipeline_environment(settings: VariantSettings) -> dict[str, str]:
+    """The connections and variables that ``pipeline.py`` reads, as Airflow takes them from here."""
+    return {
+        "AIRFLOW_CONN_SOURCE_DB": source_connection(settings.source_url),
+        "AIRFLOW_CONN_SLACK": slack_connection(settings.slack_webhook_url),
+        "AIRFLOW_VAR_PIPELINE_RUN_DIR": str(settings.run.path),
+        "AIRFLOW_VAR_PIPELINE_MAX_STALENESS_HOURS": str(
+            settings.max_staleness / timedelta(hours=1)
+        ),
+    }
+
+
+def source_connection(url: str) -> str:
+    """The source's URL as an Airflow connection; the pipeline's ``database_url`` is its inverse."""
+    if url.startswith("sqlite:///"):
+        return json.dumps({"conn_type": "sqlite", "host": url.removeprefix("sqlite:///")})
+    parts = conninfo_to_dict(url)
+    fields = {"host": "host", "login": "user", "password": "password", "schema": "dbname"}
+    connection = {field: parts.pop(part) for field, part in fields.items() if part in parts}
+    if str(parts.get("port", "")).isdecimal():
+        connection["port"] = parts.pop("port")
+    return json.dumps({"conn_type": "postgres", **connection, "extra": parts})
+
+
+def slack_connection(webhook_url: str | None) -> str:
+    """The webhook's URL, which is a secret, as an Airflow connection; none keeps it empty."""
+    secret = {"password": webhook_url} if webhook_url else {}
+    return json.dumps({"conn_type": "slackwebhook", **secret})

@@ -1,0 +1,268 @@
+"""The Dag as Airflow parses it, and as ``dag.test()`` runs it over a real source."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.models.dagrun import DagRun
+from airflow.sdk import DAG, Connection
+from airflow.serialization.serialized_objects import DagSerialization
+from airflow.timetables.base import TimeRestriction
+from hypothesis import given
+from hypothesis import strategies as st
+from psycopg.conninfo import conninfo_to_dict
+from utc_days import UtcDays
+
+from ecommerce_pipeline import journal, step_server
+from ecommerce_pipeline.datasets import load_dataset
+from ecommerce_pipeline.interval import DataInterval
+from ecommerce_pipeline.run_directory import RunDirectory
+from ecommerce_pipeline.specification import EXTRACT_STEPS, STEP_BY_NAME, STEP_NAMES, STEPS
+from ecommerce_pipeline.variant import VariantSettings
+from pipeline import DASHBOARD, MARTS, database_url
+from proof.control import fill_source
+from services import pipeline_environment, source_connection
+
+HERE = Path(__file__).parent
+DAY, NEXT_DAY = "2025-01-01", datetime(2025, 1, 2, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def bag() -> DagBag:
+    return DagBag(HERE, bundle_name="tests")
+
+
+@pytest.fixture(scope="module")
+def dag(bag: DagBag) -> DAG:
+    return bag.dags["ecommerce_pipeline"]
+
+
+def steps_of(task_id: str) -> list[str]:
+    """The steps that a task stands for: the mapped one for one of each table."""
+    return list(EXTRACT_STEPS) if task_id == "extract" else [task_id]
+
+
+def test_the_dag_is_imported_without_errors_or_warnings(bag: DagBag) -> None:
+    """Of this folder Airflow parses pipeline.py alone, and has nothing to complain of."""
+    assert bag.import_errors == {}
+    assert bag.captured_warnings == {}
+    assert [Path(stat.file).name for stat in bag.dagbag_stats] == ["pipeline.py"]
+    assert list(bag.dags) == ["ecommerce_pipeline"]
+
+
+def test_the_tasks_are_the_specified_steps(dag: DAG) -> None:
+    """Every step is a task of its name, or an instance of the mapped extract."""
+    names = [step for task in dag.tasks for step in steps_of(task.task_id)]
+    assert sorted(names) == sorted(STEP_NAMES)
+
+
+def test_each_task_waits_for_the_specified_steps(dag: DAG) -> None:
+    """A task's upstream tasks are those of its step in the specification."""
+    for task in dag.tasks:
+        upstream = sorted(s for up in task.upstream_task_ids for s in steps_of(up))
+        for step in steps_of(task.task_id):
+            assert upstream == sorted(STEP_BY_NAME[step].upstream), step
+
+
+def test_retries_timeouts_and_pools_are_the_specified_ones(dag: DAG) -> None:
+    """Retries, doubling delays, time-outs and the one-slot pool are as specified."""
+    for task in dag.tasks:
+        for step in steps_of(task.task_id):
+            specification = STEP_BY_NAME[step]
+            assert task.retries == specification.retries
+            assert task.retry_delay == timedelta(seconds=specification.retry_delay_seconds)
+            assert task.retry_exponential_backoff == 2.0
+            assert task.execution_timeout == timedelta(seconds=specification.timeout_seconds)
+            assert (task.pool == "warehouse") == specification.uses_warehouse
+
+
+def test_the_dag_says_who_owns_it_and_what_it_is_for(dag: DAG) -> None:
+    """Owner, tags, description and documentation are set; one run at a time, no catch-up."""
+    assert dag.owner == "analytics"
+    assert dag.tags == {"daily", "ecommerce", "dbt"}
+    assert dag.description
+    assert dag.doc_md
+    assert dag.max_active_runs == 1
+    assert dag.catchup is False
+
+
+def test_dbt_phases_are_task_groups(dag: DAG) -> None:
+    """Running and testing each layer are grouped, under the steps' own names."""
+    groups = {
+        name: set(group.children)
+        for name, group in dag.task_group.children.items()
+        if hasattr(group, "children")
+    }
+    assert groups == {
+        "staging": {"dbt_run_staging", "dbt_test_staging"},
+        "marts": {"dbt_run_marts", "dbt_test_marts"},
+    }
+
+
+def test_another_dag_can_be_triggered_by_what_this_one_publishes(dag: DAG) -> None:
+    """Publishing and the dashboard are assets; a Dag scheduled on one starts after its task."""
+    outlets = {task.task_id: list(task.outlets) for task in dag.tasks if task.outlets}
+    assert outlets == {"publish": [MARTS], "refresh_dashboard": [DASHBOARD]}
+    with DAG("readers", schedule=[MARTS], start_date=datetime(2025, 1, 1, tzinfo=UTC)) as readers:
+        pass
+    serialized = DagSerialization.deserialize_dag(DagSerialization.to_dict(readers)["dag"])
+    assert [asset.uri for _, asset in serialized.timetable.asset_condition.iter_assets()] == [
+        MARTS.uri
+    ]
+
+
+IMPORTS = """
+import json, sys
+events = []
+import airflow.sdk
+sys.addaudithook(lambda event, _: events.append(event))
+before = set(sys.modules)
+import pipeline
+print(json.dumps([sorted(set(sys.modules) - before), sorted(set(events))]))
+"""
+
+
+def test_parsing_is_light() -> None:
+    """Importing the file loads no data library and no dbt, and opens no database or socket."""
+    path = os.pathsep.join([str(HERE), str(HERE / "plugins")])
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTS],
+        env={**os.environ, "PYTHONPATH": path},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    modules, events = json.loads(done.stdout.splitlines()[-1])
+    loaded = {module.partition(".")[0] for module in modules}
+    assert loaded >= {"pipeline", "utc_days", "ecommerce_pipeline"}
+    assert not loaded & {"pandas", "numpy", "duckdb", "pyarrow", "dbt", "psycopg", "sqlalchemy"}
+    assert not [e for e in events if e.startswith(("sqlite3.connect", "socket."))]
+
+
+def test_a_scheduled_run_is_due_at_six_and_processes_the_day_before() -> None:
+    """The run of a UTC day starts at 06:00 the morning after, with whole-day intervals."""
+    timetable = UtcDays(delay=timedelta(hours=6))
+    restriction = TimeRestriction(earliest=NEXT_DAY, latest=None, catchup=True)
+    first = timetable.next_dagrun_info(last_automated_data_interval=None, restriction=restriction)
+    assert first is not None
+    assert first.data_interval == (NEXT_DAY, NEXT_DAY + timedelta(days=1))
+    assert first.logical_date == NEXT_DAY
+    assert first.run_after == datetime(2025, 1, 3, 6, tzinfo=UTC)
+    second = timetable.next_dagrun_info(
+        last_automated_data_interval=first.data_interval, restriction=restriction
+    )
+    assert second is not None
+    assert second.data_interval == (first.data_interval.end, NEXT_DAY + timedelta(days=2))
+
+
+def test_the_timetable_survives_serialization(dag: DAG) -> None:
+    """The scheduler sees the timetable that the file declares, delay included."""
+    seen = DagSerialization.deserialize_dag(DagSerialization.to_dict(dag)["dag"]).timetable
+    assert type(seen).__qualname__ == "UtcDays"
+    assert seen.serialize() == {"delay": 21600.0}
+
+
+NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20)
+
+
+@given(login=NAMES, password=NAMES, database=NAMES, option=NAMES, port=st.integers(1, 65535))
+def test_a_source_url_survives_being_a_connection(
+    login: str, password: str, database: str, option: str, port: int
+) -> None:
+    """What the steps connect to is what the command was given, whatever the characters."""
+    parts = [quote(part, safe="") for part in (login, password, database, option)]
+    url = "postgresql://{}:{}@db.internal:{port}/{}?application_name={}".format(*parts, port=port)
+    connection = Connection.from_json(source_connection(url))
+    assert conninfo_to_dict(database_url(connection)) == conninfo_to_dict(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://reader@db.internal/shop",
+        "postgresql:///shop",
+        "postgresql://one:1,two:2/shop",
+        "postgresql://[::1]:5433/shop?sslmode=require",
+        "postgresql:///shop?host=/run/postgresql",
+    ],
+)
+def test_unusual_postgres_urls_survive_being_a_connection(url: str) -> None:
+    """Several hosts, IPv6, a socket's folder and left-out parts mean the same afterwards."""
+    connection = Connection.from_json(source_connection(url))
+    assert conninfo_to_dict(database_url(connection)) == conninfo_to_dict(url)
+
+
+def test_a_sqlite_path_survives_being_a_connection() -> None:
+    """A file's path comes back as it was."""
+    url = "sqlite:////srv/my shop/sho%70.db"
+    assert database_url(Connection.from_json(source_connection(url))) == url
+
+
+@pytest.fixture(scope="module")
+def step_server_address() -> Iterator[str]:
+    with step_server.running() as address:
+        yield str(address)
+
+
+@pytest.fixture
+def run(
+    tmp_path: Path,
+    step_server_address: str,
+    metadata_database: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> RunDirectory:
+    """A run's folder with a filled source; the connections and variables that point to it."""
+    run = RunDirectory(tmp_path)
+    settings = VariantSettings(run=run, source_url=f"sqlite:///{run.source_file}")
+    fill_source(settings.source_url, load_dataset("synthetic"), DAY)
+    for name, value in pipeline_environment(settings).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv(step_server.ENVIRONMENT_VARIABLE, step_server_address)
+    return run
+
+
+def states(dag_run: DagRun) -> dict[str, str]:
+    """The states of the task instances; those of the mapped one go by their numbers."""
+    return {
+        f"{ti.task_id}{'' if ti.map_index < 0 else ti.map_index}": str(ti.state)
+        for ti in dag_run.get_task_instances()
+    }
+
+
+def test_one_interval_runs_through(dag: DAG, run: RunDirectory) -> None:
+    """``dag.test()`` runs every step for the day before the logical date; XCom holds the rows."""
+    dag_run = dag.test(logical_date=NEXT_DAY)
+    assert set(states(dag_run).values()) == {"success"}
+    assert len(states(dag_run)) == len(STEPS)
+    assert run.landing_file("orders", DataInterval.parse(DAY)).exists()
+    assert run.dashboard.exists()
+    counts = dag_run.get_task_instance("load_raw").xcom_pull(task_ids="load_raw")
+    assert counts["orders"] > 0
+
+
+def test_a_failed_staging_test_stops_the_marts(dag: DAG, run: RunDirectory) -> None:
+    """A bad row fails the gate without a retry: no mart is made and nothing is published."""
+    with sqlite3.connect(run.source_file) as connection:
+        connection.execute(
+            "UPDATE orders SET status = 'lost' WHERE id = (SELECT min(id) FROM orders)"
+        )
+    dag_run = dag.test(logical_date=NEXT_DAY)
+    seen = states(dag_run)
+    assert dag_run.state == "failed"
+    assert seen["dbt_run_staging"] == "success"
+    assert seen["dbt_test_staging"] == "failed"
+    after = STEP_NAMES[STEP_NAMES.index("dbt_test_staging") + 1 :]
+    assert {seen[step] for step in after} == {"upstream_failed"}
+    assert not run.published.exists()
+    attempts = [e.step for e in journal.read(run) if e.outcome != journal.SUCCESS]
+    assert attempts == ["dbt_test_staging"]
