@@ -1,0 +1,298 @@
+"""What Dagster's catalog shows: the tables and files, dbt's graph and tests, and facts on each.
+
+The key of a table's asset is its schema and its name in the warehouse.
+"""
+
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import dagster as dg
+import duckdb
+from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtProject
+from sqlglot import exp, parse_one
+from sqlglot.lineage import lineage
+from sqlglot.optimizer.qualify import qualify
+
+from ecommerce_pipeline import warehouse
+from ecommerce_pipeline.context import StepContext
+from ecommerce_pipeline.contract import TABLE_BY_NAME, Table
+from ecommerce_pipeline.dbt_manifest import manifest_file
+from ecommerce_pipeline.result import StepResult
+
+OURS: dict[str, Any] = {"owners": ["team:data-platform"], "tags": {"daily": ""}}
+PREVIEW_ROWS = 5
+# What Dagster and pandas import only once a step runs.
+LATE_MODULES = (
+    "alembic.op",
+    "dagster._cli.api",
+    "dagster._core.storage.sqlite_storage",
+    "pandas",
+    "structlog.dev",
+)
+PERSONAL_COLUMNS = ("email", "name")  # never in a preview: the event log keeps those for good
+MANIFEST: Mapping[str, Any] = json.loads(manifest_file().read_text())
+HISTORY = dg.AssetKey(["snapshots", "snap_customers"])
+CUSTOMERS = dg.AssetKey(["marts", "dim_customers"])
+_FILES_OF = {"customers_present": ["customers"], "loaded_intervals": list(TABLE_BY_NAME)}
+
+Result: TypeAlias = dg.MaterializeResult[Any]
+ToVerdicts: TypeAlias = Callable[[StepContext, dg.Failure | None], Iterable[dg.AssetCheckResult]]
+
+
+class Translator(DagsterDbtTranslator):
+    """Groups are the warehouse's schemas; owners are those of the dbt groups, else ours."""
+
+    def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str:
+        """The schema: raw, staging, snapshots or marts."""
+        return str(dbt_resource_props["schema"])
+
+    def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> Sequence[str]:
+        """The owner of the dbt group, if the node is in one."""
+        return super().get_owners(dbt_resource_props) or OURS["owners"]
+
+    def get_asset_spec(
+        self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None
+    ) -> dg.AssetSpec:
+        """The node's asset; as specified, the history is recorded before any mart is built."""
+        spec = super().get_asset_spec(manifest, unique_id, project)
+        return spec.merge_attributes(deps=[HISTORY]) if spec.key == CUSTOMERS else spec
+
+
+TRANSLATOR = Translator(DagsterDbtTranslatorSettings(enable_asset_checks=False))
+
+
+def dbt_asset(unique_id: str) -> dg.AssetSpec:
+    """The asset of a dbt source, model or snapshot."""
+    return TRANSLATOR.get_asset_spec(MANIFEST, unique_id, None)
+
+
+def dbt_tests(selector: str) -> list[dg.AssetCheckSpec]:
+    """The data tests of a dbt selector; those of models with severity error block downstream.
+
+    Tests of sources and snapshots run after models that are downstream of these. They block what
+    comes later by failing their step, as all tests do.
+    """
+    of_staging = selector == "staging_tests"
+    return [
+        _check(node)
+        for node in MANIFEST["nodes"].values()
+        if node["resource_type"] == "test" and ("staging" in node["fqn"]) == of_staging
+    ]
+
+
+def _check(test: Mapping[str, Any]) -> dg.AssetCheckSpec:
+    tested = _tested_node(test)
+    others = [node for node in test["depends_on"]["nodes"] if node != tested]
+    is_error = test["config"]["severity"].lower() == "error"
+    return dg.AssetCheckSpec(
+        test["name"],
+        asset=dbt_asset(tested).key,
+        description=test["description"] or None,
+        additional_deps=[dbt_asset(node).key for node in others],
+        blocking=is_error and tested.startswith("model."),
+    )
+
+
+def _tested_node(test: Mapping[str, Any]) -> str:
+    """The node that a generic test is attached to, or the first that a singular test reads."""
+    read = test["depends_on"]["nodes"]
+    built = [node for node in read if not node.startswith("source.")]
+    return str(test.get("attached_node") or [*built, *read][0])
+
+
+def raw_tables() -> list[dg.AssetSpec]:
+    """The warehouse's raw tables, which are dbt's sources, each with the files it is made of."""
+    return [_raw_table(node["unique_id"]) for node in MANIFEST["sources"].values()]
+
+
+def _raw_table(unique_id: str) -> dg.AssetSpec:
+    spec = dbt_asset(unique_id)
+    made_of = _FILES_OF.get(spec.key.path[-1], [spec.key.path[-1]])
+    return spec.replace_attributes(
+        deps=[dg.AssetDep(["landing", name]) for name in made_of], kinds={"duckdb"}, **OURS
+    )
+
+
+def dbt_verdicts(selector: str) -> ToVerdicts:
+    """The verdict of each test that dbt ran for the selector; none where it could not begin."""
+
+    def verdicts(step: StepContext, _: dg.Failure | None) -> Iterable[dg.AssetCheckResult]:
+        for result in _dbt_results(step, selector):
+            test = MANIFEST["nodes"][result["unique_id"]]
+            warns = result["status"] == "warn"
+            yield dg.AssetCheckResult(
+                asset_key=dbt_asset(_tested_node(test)).key,
+                check_name=test["name"],
+                passed=result["status"] == "pass",
+                severity=dg.AssetCheckSeverity.WARN if warns else dg.AssetCheckSeverity.ERROR,
+                metadata={"failing_rows": result["failures"] or 0, "query": _code(result)},
+            )
+
+    return verdicts
+
+
+def one_verdict(checks: Iterable[dg.AssetCheckSpec]) -> ToVerdicts:
+    """The step's own outcome for each of its checks."""
+
+    def verdicts(_: StepContext, failure: dg.Failure | None) -> Iterable[dg.AssetCheckResult]:
+        for check in checks:
+            yield dg.AssetCheckResult(
+                asset_key=check.asset_key,
+                check_name=check.name,
+                passed=failure is None,
+                description=str(failure) if failure else None,
+            )
+
+    return verdicts
+
+
+def built(step: StepContext, selector: str, keys: Collection[dg.AssetKey]) -> list[Result]:
+    """What is now in each table that dbt built for the selector, and what it was computed from."""
+    with warehouse.connect(step.run.warehouse, read_only=True) as connection:
+        schemas = _schemas(connection)
+        return [
+            dg.MaterializeResult(
+                asset_key=key,
+                metadata={
+                    **_table_facts(connection, key),
+                    "dagster/column_lineage": _column_lineage(result["compiled_code"], schemas),
+                    "execution_seconds": result["execution_time"],
+                    "query": _code(result),
+                },
+            )
+            for result in _dbt_results(step, selector)
+            if (key := dbt_asset(result["unique_id"]).key) in keys
+        ]
+
+
+def loaded(step: StepContext, keys: Iterable[dg.AssetKey]) -> list[Result]:
+    """What is now in each raw table."""
+    with warehouse.connect(step.run.warehouse, read_only=True) as connection:
+        return [
+            dg.MaterializeResult(
+                asset_key=key,
+                metadata={
+                    **_table_facts(connection, key),
+                    **_same_columns(key.path[-1], "landing"),
+                },
+            )
+            for key in keys
+        ]
+
+
+def landed(file: Path, table: Table) -> Result:
+    """What is in a table's Parquet file."""
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        facts = _facts(connection.read_parquet(str(file)))
+    return dg.MaterializeResult(
+        metadata={**facts, "bytes": file.stat().st_size, **_same_columns(table.name, "source")}
+    )
+
+
+def written(result: StepResult, path: Path) -> Result:
+    """What a step says of the files that it wrote."""
+    files = [path] if path.is_file() else [found for found in path.rglob("*") if found.is_file()]
+    return dg.MaterializeResult(
+        metadata={
+            "bytes": sum(found.stat().st_size for found in files),
+            "path": dg.MetadataValue.path(path),
+            **{f"rows/{name}": count for name, count in result.rows.items()},
+            **result.details,
+        }
+    )
+
+
+def _table_facts(connection: duckdb.DuckDBPyConnection, key: dg.AssetKey) -> dict[str, Any]:
+    schema, name = key.path
+    facts = {"dagster/relation_identifier": f"warehouse.{schema}.{name}"}
+    tables = connection.execute(
+        "SELECT 1 FROM duckdb_tables() WHERE schema_name = ? AND table_name = ?", [schema, name]
+    ).fetchall()
+    if tables:  # a view has no bytes of its own
+        facts["bytes"] = connection.execute(
+            "SELECT count(DISTINCT block_id) * (SELECT block_size FROM pragma_database_size())"
+            " FROM pragma_storage_info(?) WHERE persistent",
+            [f"{schema}.{name}"],
+        ).fetchall()[0][0]
+    return {**facts, **_facts(connection.sql(f'FROM "{schema}"."{name}"'))}
+
+
+def _facts(relation: duckdb.DuckDBPyRelation) -> dict[str, Any]:
+    hidden = ", ".join(f"'{name}'" for name in PERSONAL_COLUMNS)
+    preview = relation.select(f"COLUMNS(lambda c: c NOT IN ({hidden}))").limit(PREVIEW_ROWS).df()
+    columns = [
+        dg.TableColumn(name, str(kind))
+        for name, kind in zip(relation.columns, relation.types, strict=True)
+    ]
+    return {
+        "dagster/row_count": relation.aggregate("count(*)").fetchall()[0][0],
+        "dagster/column_schema": dg.TableSchema(columns),
+        "preview": dg.MetadataValue.md(preview.to_markdown(index=False)),
+    }
+
+
+def _same_columns(table: str, schema: str) -> dict[str, dg.TableColumnLineage]:
+    """The lineage of a source table's copy: each column is the one of its name in ``schema``."""
+    if table not in TABLE_BY_NAME:
+        return {}
+    origin = dg.AssetKey([schema, table])
+    columns = TABLE_BY_NAME[table].column_names
+    return {
+        "dagster/column_lineage": dg.TableColumnLineage(
+            {name: [dg.TableColumnDep(asset_key=origin, column_name=name)] for name in columns}
+        )
+    }
+
+
+def _schemas(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
+    """The type of each column by database, schema and table."""
+    tree: dict[str, Any] = {}
+    for database, schema, table, column, kind in connection.execute(
+        "SELECT database_name, schema_name, table_name, column_name, data_type"
+        " FROM duckdb_columns() WHERE NOT internal"
+    ).fetchall():
+        tree.setdefault(database, {}).setdefault(schema, {}).setdefault(table, {})[column] = kind
+    return tree
+
+
+def _column_lineage(query: str, schemas: dict[str, Any]) -> dg.TableColumnLineage:
+    """From which columns of which tables each column of a query is computed."""
+    qualified = qualify(parse_one(query, dialect="duckdb"), schema=schemas, dialect="duckdb")
+    names = qualified.named_selects if isinstance(qualified, exp.Query) else []
+    return dg.TableColumnLineage({name: _origins(name, query, schemas) for name in names})
+
+
+def _origins(column: str, query: str, schemas: dict[str, Any]) -> list[dg.TableColumnDep]:
+    nodes = lineage(column, query, schema=schemas, dialect="duckdb").walk()
+    origins = {
+        (node.source.db, node.source.name, exp.to_column(node.name).name)
+        for node in nodes
+        if isinstance(node.source, exp.Table)
+    }
+    return [
+        dg.TableColumnDep(asset_key=dg.AssetKey([schema, table]), column_name=name)
+        for schema, table, name in sorted(origins)
+    ]
+
+
+def _dbt_results(step: StepContext, selector: str) -> list[dict[str, Any]]:
+    """The nodes of dbt's ``run_results.json``; none where dbt ended before it ran any."""
+    path = step.run.dbt_results(selector, step.interval)
+    return list(json.loads(path.read_text())["results"]) if path.exists() else []
+
+
+def _code(result: Mapping[str, Any]) -> dg.MarkdownMetadataValue:
+    return dg.MetadataValue.md(f"```sql\n{result['compiled_code'].strip()}\n```")
+
+
+def reason(failure: dg.RunFailureSensorContext) -> str:
+    """Our own one line of each failed step; where there is none, what Dagster says of the run."""
+    told = [
+        event.step_failure_data.user_failure_data for event in failure.get_step_failure_events()
+    ]
+    return "; ".join(str(data.description) for data in told if data) or str(
+        failure.failure_event.message
+    )

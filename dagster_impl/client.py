@@ -1,0 +1,144 @@
+"""What run.py asks of Dagster, through the webserver's GraphQL API."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ecommerce_pipeline.errors import PipelineError
+
+LOCATION, JOB, SENSOR = "pipeline", "daily", "notify_failure"
+REPOSITORY = {"repositoryLocationName": LOCATION, "repositoryName": "__repository__"}
+PARTITION_TAG = "dagster/partition"
+TIMEOUT_SECONDS = 30.0
+
+HEALTH = """query {
+  instance { daemonHealth { allDaemonStatuses { required healthy } } }
+  workspaceOrError { ... on Workspace { locationEntries {
+    loadStatus locationOrLoadError { __typename ... on PythonError { message } }
+  } } }
+}"""
+LAUNCH = """mutation ($parameters: ExecutionParams!) {
+  answer: launchRun(executionParams: $parameters) {
+    ... on LaunchRunSuccess { run { runId } }
+    ... on Error { message }
+  }
+}"""
+BACKFILL = """mutation ($parameters: LaunchBackfillParams!) {
+  answer: launchPartitionBackfill(backfillParams: $parameters) {
+    ... on LaunchBackfillSuccess { backfillId }
+    ... on Error { message }
+  }
+}"""
+BACKFILL_STATUS = """query ($id: String!) {
+  answer: partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill { status } }
+}"""
+RUNS = """query ($filter: RunsFilter!) {
+  answer: runsOrError(filter: $filter) { ... on Runs { results {
+    runId status startTime endTime tags { key value }
+    stepStats { stepKey status startTime endTime attempts { startTime } }
+  } } }
+}"""
+TICKS = """query ($sensor: SensorSelector!) {
+  answer: sensorOrError(sensorSelector: $sensor) {
+    ... on Sensor { sensorState { ticks(limit: 50) { originRunIds } } }
+  }
+}"""
+
+Run = dict[str, Any]
+
+
+class Client:
+    """A webserver of Dagster.
+
+    Every method raises ``OSError`` while nobody answers there.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._address = f"{address}/graphql"
+
+    def is_healthy(self) -> bool:
+        """Whether the code is loaded and every daemon that is needed is at work.
+
+        Raises:
+            PipelineError: the code cannot be loaded.
+        """
+        values = self.ask(HEALTH)
+        for entry in values["workspaceOrError"]["locationEntries"]:
+            loaded = entry["locationOrLoadError"] or {}
+            if "message" in loaded:
+                raise PipelineError(
+                    f"Dagster cannot load the pipeline: {loaded['message']}", "mend pipeline.py"
+                )
+            if entry["loadStatus"] != "LOADED" or not loaded:
+                return False
+        daemons = values["instance"]["daemonHealth"]["allDaemonStatuses"]
+        return all(daemon["healthy"] for daemon in daemons if daemon["required"])
+
+    def launch(self, partition: str) -> str:
+        """Launch the job for one partition; the run's id.
+
+        Raises:
+            PipelineError: Dagster refuses.
+        """
+        parameters = {
+            "selector": {**REPOSITORY, "jobName": JOB},
+            "mode": "default",
+            "executionMetadata": {"tags": [{"key": PARTITION_TAG, "value": partition}]},
+        }
+        return str(self._change(LAUNCH, parameters)["run"]["runId"])
+
+    def launch_backfill(self, partitions: Sequence[str]) -> str:
+        """Launch a backfill of the job over the partitions; the backfill's id.
+
+        Raises:
+            PipelineError: Dagster refuses.
+        """
+        selector = {"repositorySelector": REPOSITORY, "partitionSetName": f"{JOB}_partition_set"}
+        parameters = {"selector": selector, "partitionNames": list(partitions)}
+        return str(self._change(BACKFILL, parameters)["backfillId"])
+
+    def backfill_is_over(self, backfill: str) -> bool:
+        """Whether all runs of the backfill have ended, whatever came of them."""
+        status = self.ask(BACKFILL_STATUS, id=backfill)["answer"]["status"]
+        return status not in ("REQUESTED", "CANCELING", "FAILING")
+
+    def runs(self, **wanted: object) -> list[Run]:
+        """The runs of a filter such as ``runIds=[…]`` or ``tags=[…]``, the oldest first."""
+        values = self.ask(RUNS, filter=wanted)["answer"]["results"]
+        return list(reversed(values))
+
+    def failure_was_told(self, run_id: str) -> bool:
+        """Whether the failure sensor has dealt with the run."""
+        sensor = {**REPOSITORY, "sensorName": SENSOR}
+        ticks = self.ask(TICKS, sensor=sensor)["answer"]["sensorState"]["ticks"]
+        return any(run_id in tick["originRunIds"] for tick in ticks)
+
+    def ask(self, query: str, **variables: object) -> dict[str, Any]:
+        """Send a query and return its data.
+
+        Raises:
+            PipelineError: Dagster does not understand it.
+        """
+        request = urllib.request.Request(  # noqa: S310 (our own address on loopback)
+            self._address,
+            data=json.dumps({"query": query, "variables": variables}).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:  # noqa: S310
+            answer = json.load(response)
+        if "errors" in answer:
+            raise PipelineError(
+                f"Dagster refused a query: {answer['errors'][0]['message']}",
+                "use the versions of the lock",
+            )
+        values: dict[str, Any] = answer["data"]
+        return values
+
+    def _change(self, mutation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        answer: dict[str, Any] = self.ask(mutation, parameters=parameters)["answer"]
+        if "message" in answer:
+            raise PipelineError(f"Dagster refused: {answer['message']}", "see its page")
+        return answer

@@ -1,0 +1,309 @@
+"""The pipeline as Dagster assets: one graph from the source's tables to the dashboard.
+
+    cd dagster_impl && PIPELINE_RUN_DIR=$PWD/../runs/dagster dagster dev
+
+An asset is a table or a file. Each step makes some of them or checks them, and what is downstream
+waits until it has succeeded.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
+
+import dagster as dg
+from dagster_dbt import dbt_assets
+
+import catalog
+from ecommerce_pipeline import step_server, steps
+from ecommerce_pipeline.context import StepContext
+from ecommerce_pipeline.contract import TABLES, Table
+from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.execution import run_step
+from ecommerce_pipeline.interval import DataInterval
+from ecommerce_pipeline.result import StepResult
+from ecommerce_pipeline.specification import MAX_PARALLEL_STEPS, STEP_BY_NAME
+
+DAYS = dg.DailyPartitionsDefinition(start_date="2017-01-01", timezone="UTC")
+DAILY: dict[str, Any] = {
+    "partitions_def": DAYS,
+    "backfill_policy": dg.BackfillPolicy.multi_run(max_partitions_per_run=1),
+}
+DBT = {"manifest": catalog.MANIFEST, "dagster_dbt_translator": catalog.TRANSLATOR, **DAILY}
+CheckContext: TypeAlias = dg.AssetCheckExecutionContext
+Made: TypeAlias = dg.MaterializeResult[Any]
+Verdicts: TypeAlias = Iterator[dg.AssetCheckResult]
+AssetDecorator: TypeAlias = Callable[[Callable[..., Made]], dg.AssetsDefinition]
+
+
+class Pipeline(dg.ConfigurableResource[None]):
+    """Where the pipeline works, and how it runs a step of the specification."""
+
+    run_dir: str
+    source_url: str
+    max_staleness_hours: str
+    slack_webhook_url: str
+
+    def step_context(self, partition: str) -> StepContext:
+        """What the steps are told: a partition is a data interval."""
+        window = DAYS.time_window_for_partition_key(partition)
+        environment = {
+            "PIPELINE_RUN_DIR": self.run_dir,
+            "PIPELINE_SOURCE_URL": self.source_url,
+            "PIPELINE_MAX_STALENESS_HOURS": self.max_staleness_hours,
+            "PIPELINE_SLACK_WEBHOOK_URL": self.slack_webhook_url,
+        }
+        interval = DataInterval(window.start, window.end)
+        return StepContext.from_environment(interval, environment)
+
+    def run(
+        self, context: dg.AssetExecutionContext | CheckContext
+    ) -> tuple[StepContext, StepResult]:
+        """Run the current step in a process of its own, which dies with this one."""
+        step_context = self.step_context(context.partition_key)
+        try:
+            return step_context, run_step(context.op_def.name, step_context)
+        except PipelineError as error:
+            raise dg.Failure(str(error), allow_retries=error.retryable) from error
+
+    def check(self, context: CheckContext, verdicts: catalog.ToVerdicts) -> Verdicts:
+        """Run the current step, and report its verdicts before a failure stops what follows."""
+        step_context = self.step_context(context.partition_key)
+        try:
+            self.run(context)
+        except dg.Failure as failure:
+            if not failure.allow_retries:
+                yield from verdicts(step_context, failure)
+            raise
+        yield from verdicts(step_context, None)
+
+
+def as_specified(step: str) -> dict[str, Any]:
+    """The step's own name and retries, and the warehouse's pool, which has one slot."""
+    specification = STEP_BY_NAME[step]
+    return {
+        "name": step,
+        "pool": "warehouse" if specification.uses_warehouse else None,
+        "retry_policy": dg.RetryPolicy(
+            max_retries=specification.retries,
+            delay=specification.retry_delay_seconds,
+            backoff=dg.Backoff.LINEAR,
+        ),
+    }
+
+
+def asset(step: str, spec: dg.AssetSpec) -> AssetDecorator:
+    """Decorate the step that makes one asset of ours."""
+    ours = spec.merge_attributes(**catalog.OURS)
+    return dg.multi_asset(specs=[ours], **DAILY, **as_specified(step))
+
+
+source_tables = [
+    dg.AssetSpec(
+        ["source", table.name],
+        description=f"The table {table.name} of the operational database.",
+        group_name="source",
+        owners=["team:shop"],
+    )
+    for table in TABLES
+]
+
+
+@dg.multi_asset_check(
+    specs=[
+        dg.AssetCheckSpec("source_is_fresh", asset=table.key, blocking=True)
+        for table in source_tables
+    ],
+    **as_specified("check_source_freshness"),
+)
+def check_source_freshness(context: CheckContext, pipeline: Pipeline) -> Verdicts:
+    """Fail when the source's newest row before the interval's end is too old at that end."""
+    yield from pipeline.check(context, catalog.one_verdict(context.check_specs))
+
+
+def extract(table: Table) -> dg.AssetsDefinition:
+    """The step that writes one table's rows of the interval to ``landing/``."""
+
+    @asset(
+        f"extract_{table.name}",
+        dg.AssetSpec(
+            ["landing", table.name],
+            deps=[["source", table.name]],
+            description=f"The rows of {table.name} that changed in the interval.",
+            group_name="raw",
+            kinds={"python", "parquet"},
+        ),
+    )
+    def extract_table(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Made:
+        step, _ = pipeline.run(context)
+        return catalog.landed(step.run.landing_file(table.name, step.interval), table)
+
+    return extract_table
+
+
+@dg.multi_asset(specs=catalog.raw_tables(), **DAILY, **as_specified("load_raw"))
+def load_raw(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Iterator[Made]:
+    """Merge the interval's landing files into the warehouse's raw schema in one transaction."""
+    step, _ = pipeline.run(context)
+    yield from catalog.loaded(step, context.selected_asset_keys)
+
+
+@dbt_assets(select="resource_type:model,staging", **DBT, **as_specified("dbt_run_staging"))
+def dbt_run_staging(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Iterator[Made]:
+    """Build the staging views."""
+    step, _ = pipeline.run(context)
+    yield from catalog.built(step, "staging", context.selected_asset_keys)
+
+
+@dg.multi_asset_check(specs=catalog.dbt_tests("staging_tests"), **as_specified("dbt_test_staging"))
+def dbt_test_staging(context: CheckContext, pipeline: Pipeline) -> Verdicts:
+    """Test the sources and the staging views: the gate before any mart."""
+    yield from pipeline.check(context, catalog.dbt_verdicts("staging_tests"))
+
+
+@dbt_assets(select="resource_type:snapshot", **DBT, **as_specified("dbt_snapshot"))
+def dbt_snapshot(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Iterator[Made]:
+    """Record the customers' history."""
+    step, _ = pipeline.run(context)
+    yield from catalog.built(step, "snapshots", context.selected_asset_keys)
+
+
+@dbt_assets(select="resource_type:model", exclude="staging", **DBT, **as_specified("dbt_run_marts"))
+def dbt_run_marts(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Iterator[Made]:
+    """Build the marts."""
+    step, _ = pipeline.run(context)
+    yield from catalog.built(step, "marts", context.selected_asset_keys)
+
+
+@dg.multi_asset_check(specs=catalog.dbt_tests("marts_tests"), **as_specified("dbt_test_marts"))
+def dbt_test_marts(context: CheckContext, pipeline: Pipeline) -> Verdicts:
+    """Test the marts and the snapshot: the gate before publishing."""
+    yield from pipeline.check(context, catalog.dbt_verdicts("marts_tests"))
+
+
+revenue = dg.AssetKey(["marts", "daily_revenue_by_category"])
+
+
+@dg.multi_asset_check(
+    specs=[
+        dg.AssetCheckSpec(
+            "output_reconciles",
+            asset=revenue,
+            additional_deps=dbt_run_marts.keys - {revenue},
+            blocking=True,
+        )
+    ],
+    **as_specified("validate_output"),
+)
+def validate_output(context: CheckContext, pipeline: Pipeline) -> Verdicts:
+    """Reconcile rows and money between the source interval, raw and the marts."""
+    yield from pipeline.check(context, catalog.one_verdict(context.check_specs))
+
+
+@asset(
+    "publish",
+    dg.AssetSpec(
+        "published_warehouse",
+        deps=dbt_run_marts.keys | dbt_snapshot.keys,
+        description="The readers' copy of the marts and the customers' history.",
+        group_name="published",
+        kinds={"duckdb", "parquet"},
+    ),
+)
+def publish(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Made:
+    """Replace the readers' copy atomically."""
+    step, result = pipeline.run(context)
+    return catalog.written(result, step.run.published)
+
+
+@asset(
+    "refresh_dashboard",
+    dg.AssetSpec(
+        "sales_dashboard",
+        deps=["published_warehouse"],
+        description="The page of revenue, orders and customers.",
+        group_name="published",
+        kinds={"html"},
+    ),
+)
+def refresh_dashboard(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Made:
+    """Replace the dashboard's page, made from the published copy."""
+    step, result = pipeline.run(context)
+    return catalog.written(result, step.run.dashboard)
+
+
+@asset(
+    "notify_slack",
+    dg.AssetSpec(
+        "success_notification",
+        deps=["sales_dashboard"],
+        description="The message that the interval succeeded.",
+        group_name="published",
+        kinds={"slack"},
+    ),
+)
+def notify_slack(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Made:
+    """Tell that the interval succeeded."""
+    _, result = pipeline.run(context)
+    return dg.MaterializeResult(metadata=dict(result.details))
+
+
+@dg.run_failure_sensor(default_status=dg.DefaultSensorStatus.RUNNING, minimum_interval_seconds=5)
+def notify_failure(context: dg.RunFailureSensorContext, pipeline: Pipeline) -> dg.SkipReason | None:
+    """Notify once of a run that failed for good, and at which steps."""
+    tags = context.dagster_run.tags
+    if tags.get("dagster/will_retry") == "true" or "dagster/partition" not in tags:
+        return dg.SkipReason("the run is tried again, or is of no interval")
+    failed = ", ".join(str(event.step_key) for event in context.get_step_failure_events())
+    step_context = pipeline.step_context(tags["dagster/partition"])
+    steps.notify_failure(step_context, step=failed, reason=catalog.reason(context))
+    return None
+
+
+daily = dg.define_asset_job(
+    "daily",
+    selection=dg.AssetSelection.all() | dg.AssetSelection.checks(check_source_freshness),
+    description="Every step of one data interval, each after those it needs.",
+)
+
+
+def variable(name: str, default: str = "") -> str:
+    """An environment variable that Dagster reads when a run needs it, or its default."""
+    return dg.EnvVar(name) if name in os.environ else default
+
+
+# Each step in a process forked from one that has imported what it needs: see README.md.
+side_by_side = dg.multiprocess_executor.configured(
+    {
+        "max_concurrent": MAX_PARALLEL_STEPS,
+        "start_method": {"forkserver": {"preload_modules": ["pipeline", *catalog.LATE_MODULES]}},
+    }
+)
+# Without a step server that they share, each process would have to start its own.
+one_by_one = dg.in_process_executor
+
+defs = dg.Definitions(
+    assets=[
+        *source_tables,
+        *(extract(table) for table in TABLES),
+        load_raw,
+        dbt_run_staging,
+        dbt_snapshot,
+        dbt_run_marts,
+        publish,
+        refresh_dashboard,
+        notify_slack,
+    ],
+    asset_checks=[check_source_freshness, dbt_test_staging, dbt_test_marts, validate_output],
+    jobs=[daily],
+    schedules=[dg.build_schedule_from_partitioned_job(daily, hour_of_day=6)],
+    sensors=[notify_failure],
+    resources={
+        "pipeline": Pipeline(
+            run_dir=dg.EnvVar("PIPELINE_RUN_DIR"),
+            source_url=variable("PIPELINE_SOURCE_URL"),
+            max_staleness_hours=variable("PIPELINE_MAX_STALENESS_HOURS", "48"),
+            slack_webhook_url=variable("PIPELINE_SLACK_WEBHOOK_URL"),
+        )
+    },
+    executor=side_by_side if step_server.ENVIRONMENT_VARIABLE in os.environ else one_by_one,
+)

@@ -1,0 +1,225 @@
+"""Runs the pipeline under real Dagster services, triggered through their GraphQL API.
+
+python dagster_impl/run.py --days 3
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from client import LOCATION, PARTITION_TAG, Client, Run
+from ecommerce_pipeline import step_server
+from ecommerce_pipeline.command import main
+from ecommerce_pipeline.dbt_manifest import manifest_file
+from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.interval import DataInterval
+from ecommerce_pipeline.record import FAILED, RUNNING, SKIPPED, SUCCESS, IntervalRun, StepRun
+from ecommerce_pipeline.service import Service, free_port
+from ecommerce_pipeline.variant import VariantSettings
+
+HERE = Path(__file__).parent
+HOST = "127.0.0.1"
+START_SECONDS = 180.0
+TELL_SECONDS = 60.0
+POLL_SECONDS = 0.5
+STATES = {"SUCCESS": SUCCESS, "FAILURE": FAILED, "CANCELED": FAILED, "SKIPPED": SKIPPED}
+
+
+class Dagster:
+    """A code server, a daemon and a webserver over an instance of their own."""
+
+    name = "dagster"
+    packages: Sequence[str] = ("dagster", "dagster-dbt", "dagster-webserver")
+
+    def __init__(self) -> None:
+        self.services: dict[str, Service] = {}
+        self.addresses: Mapping[str, str] = {}
+        self._stack = ExitStack()
+
+    def start(self, settings: VariantSettings) -> None:
+        """Start step server and services; wait until the code is loaded and all are healthy.
+
+        Raises:
+            PipelineError: a service ends or does not become healthy; its log is named.
+        """
+        self._home, self._logs = settings.run.tool_home, settings.run.path / "logs" / "dagster"
+        self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        shutil.copy(HERE / "dagster.yaml", self._home)
+        manifest_file()  # here, and not in every process that loads the code
+        self._environment = {
+            **{k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"},
+            **settings.environment,
+            step_server.ENVIRONMENT_VARIABLE: str(self._stack.enter_context(step_server.running())),
+            "DAGSTER_HOME": str(self._home),
+            "DAGSTER_DISABLE_TELEMETRY": "1",
+            "PYTHONPATH": str(HERE),
+        }
+        code, web = free_port(), free_port()
+        location = ["-m", "pipeline", "--location-name", LOCATION]
+        self._serve("code-server", "dagster", "api", "grpc", "-h", HOST, "-p", str(code), *location)
+        self._until_up(lambda: _listens(code))
+        workspace = self._workspace(code)
+        self._serve("daemon", "dagster-daemon", "run", "-w", workspace)
+        self._serve("webserver", "dagster-webserver", "-h", HOST, "-p", str(web), "-w", workspace)
+        self.addresses = {"Dagster": f"http://{HOST}:{web}"}
+        self.client = Client(self.addresses["Dagster"])
+        self._until_up(self.client.is_healthy)
+
+    def run_interval(self, interval: DataInterval) -> IntervalRun:
+        """Launch the job for the interval's partition and wait for its end."""
+        run_id = self.client.launch(_partition(interval))
+        return self._wait(interval, run_id)
+
+    def backfill(self, intervals: Sequence[DataInterval]) -> list[IntervalRun]:
+        """Launch Dagster's own backfill of the job over the partitions and wait for its end."""
+        backfill = self.client.launch_backfill([_partition(interval) for interval in intervals])
+        self.until(lambda: self.client.backfill_is_over(backfill))
+        runs = self.client.runs(tags=[{"key": "dagster/backfill", "value": backfill}])
+        first = {_tags(run)[PARTITION_TAG]: run["runId"] for run in reversed(runs)}
+        wanted = {interval: first.get(_partition(interval)) for interval in intervals}
+        return [self._wait(interval, run_id) for interval, run_id in wanted.items() if run_id]
+
+    def stop(self) -> None:
+        """Stop what launches runs first, and the code server, which holds them, last."""
+        with self._stack:
+            for name in ("daemon", "webserver", "code-server"):
+                if name in self.services:
+                    self.services.pop(name).stop()
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        """Poll until the condition holds, starting again a service that has ended."""
+        while True:
+            for service in self.services.values():
+                service.keep_running()
+            try:
+                if condition():
+                    return
+            except OSError:
+                pass  # the webserver is starting again
+            time.sleep(POLL_SECONDS)
+
+    def _wait(self, interval: DataInterval, run_id: str) -> IntervalRun:
+        """Wait for a run, for those that retry it, and for the message where all failed."""
+        self.until(lambda: _is_over(self._attempts(run_id)))
+        attempts = self._attempts(run_id)
+        if attempts[-1]["status"] == "FAILURE":
+            deadline = time.monotonic() + TELL_SECONDS
+            last = attempts[-1]["runId"]
+            self.until(lambda: time.monotonic() > deadline or self.client.failure_was_told(last))
+        return _interval_run(interval, attempts)
+
+    def _attempts(self, run_id: str) -> list[Run]:
+        """The run and those that Dagster launched to retry it."""
+        retries = [{"key": "dagster/root_run_id", "value": run_id}]
+        return [*self.client.runs(runIds=[run_id]), *self.client.runs(tags=retries)]
+
+    def _serve(self, name: str, program: str, *arguments: str) -> None:
+        command = [str(Path(sys.executable).with_name(program)), *arguments]
+        log = self._logs / f"{name}.log"
+        self.services[name] = Service(name, command, self._environment, log)
+
+    def _workspace(self, port: int) -> str:
+        """The file that tells daemon and webserver where the code server is."""
+        server = {"host": HOST, "port": port, "location_name": LOCATION}
+        path = self._home / "workspace.yaml"
+        path.write_text(json.dumps({"load_from": [{"grpc_server": server}]}))
+        return str(path)
+
+    def _until_up(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            for service in self.services.values():
+                service.must_run()
+            try:
+                if condition():
+                    return
+            except OSError:
+                pass  # nobody listens yet
+            if time.monotonic() > deadline:
+                raise PipelineError(
+                    f"Dagster is not healthy after {START_SECONDS:g} s", f"read {self._logs}"
+                )
+            time.sleep(POLL_SECONDS)
+
+
+def _partition(interval: DataInterval) -> str:
+    """The daily partition that an interval is.
+
+    Raises:
+        PipelineError: the interval is no whole UTC day.
+    """
+    day = interval.start.date()
+    if interval != DataInterval.for_day(day):
+        raise PipelineError(f"{interval} is no whole UTC day", "Dagster's partitions are days")
+    return day.isoformat()
+
+
+def _listens(port: int) -> bool:
+    with socket.create_connection((HOST, port), timeout=1):
+        return True
+
+
+def _tags(run: Run) -> dict[str, str]:
+    return {tag["key"]: tag["value"] for tag in run["tags"]}
+
+
+def _is_over(attempts: Sequence[Run]) -> bool:
+    """Whether the last of a run's attempts has ended and no other follows it."""
+    last = attempts[-1]
+    will_retry = _tags(last).get("dagster/will_retry") == "true"
+    return last["status"] in STATES and not (last["status"] == "FAILURE" and will_retry)
+
+
+def _interval_run(interval: DataInterval, attempts: Sequence[Run]) -> IntervalRun:
+    """One run and its retries as one: a retry goes on where the one before it ended."""
+    steps: dict[str, StepRun] = {}
+    for run in attempts:
+        for stats in run["stepStats"]:
+            earlier = steps.pop(stats["stepKey"], None)
+            steps[stats["stepKey"]] = _step_run(stats, earlier.attempts if earlier else 0)
+    last = attempts[-1]
+    return IntervalRun(
+        interval=str(interval),
+        run_id=attempts[0]["runId"],
+        state=STATES.get(last["status"], RUNNING),
+        tool_state=last["status"],
+        started_at=_time(attempts[0]["startTime"]),
+        ended_at=_time(last["endTime"]),
+        steps=tuple(sorted(steps.values(), key=_by_start)),
+    )
+
+
+def _step_run(stats: Mapping[str, Any], earlier_attempts: int) -> StepRun:
+    status = stats["status"] or "none"
+    begun = [] if status == "SKIPPED" else stats["attempts"]
+    open_attempts = int(status == "IN_PROGRESS")
+    return StepRun(
+        name=stats["stepKey"],
+        state=STATES.get(status, RUNNING),
+        tool_state=status,
+        attempts=earlier_attempts + len(begun) + open_attempts,
+        started_at=_time(begun[-1]["startTime"] if begun else stats["startTime"]),
+        ended_at=_time(stats["endTime"]),
+    )
+
+
+def _by_start(step: StepRun) -> tuple[bool, float]:
+    return step.started_at is None, step.started_at.timestamp() if step.started_at else 0.0
+
+
+def _time(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+if __name__ == "__main__":
+    main(Dagster, default_run_dir=HERE.parent / "runs" / "dagster")
