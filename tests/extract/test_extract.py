@@ -245,16 +245,17 @@ def test_missing_and_changed_columns_are_refused(url: str, tmp_path: Path) -> No
     fill(url, {})
     execute(url, "DROP TABLE products")
     kind = "REAL" if url.startswith("sqlite") else "numeric(12,2)"
+    number = "BIGINT" if url.startswith("sqlite") else "bigint"
     stamp = "INTEGER" if url.startswith("sqlite") else "timestamptz"
     execute(
         url,
-        f"CREATE TABLE products (id BIGINT, sku TEXT, title TEXT, category TEXT,"
+        f"CREATE TABLE products (id BIGINT, sku BIGINT, title TEXT, category TEXT,"
         f" price_cents {kind}, created_at {stamp}, updated_at {stamp})",
     )
     error = failure(run(tmp_path / "run", url), PRODUCTS)
     assert error.fault == (
-        f"the source table products has no column name"
-        f" and declares price_cents as {kind}, not as integer"
+        f"the source table products declares sku as {number}, not as text"
+        f" and has no column name and declares price_cents as {kind}, not as integer"
     )
     assert not error.retryable
 

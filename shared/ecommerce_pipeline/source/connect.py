@@ -57,7 +57,7 @@ def _redact_postgres(url: str) -> str:
 
     try:
         parts = {name: str(value) for name, value in conninfo_to_dict(url).items()}
-    except psycopg.Error:
+    except (psycopg.Error, UnicodeDecodeError):
         return _HIDDEN
     user, host, port = (parts.get(name, "") for name in ("user", "host", "port"))
     database = parts.get("dbname", "")
