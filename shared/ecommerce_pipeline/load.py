@@ -5,6 +5,7 @@ The outcome depends on which rows were ever landed, not on the order or the numb
 
 from __future__ import annotations
 
+import glob
 from pathlib import Path
 
 import duckdb
@@ -79,8 +80,13 @@ def _merge(connection: duckdb.DuckDBPyConnection, table: Table, path: Path) -> N
             THEN UPDATE
         WHEN NOT MATCHED THEN INSERT
         """,
-        [str(path)],
+        [parquet_argument(path)],
     )
+
+
+def parquet_argument(path: Path) -> str:
+    """The path as ``read_parquet`` takes it, which reads ``*`` and the like as patterns."""
+    return glob.escape(str(path))
 
 
 def row_version(table: Table, alias: str) -> str:
@@ -113,5 +119,6 @@ def _replace_customers_present(connection: duckdb.DuckDBPyConnection, context: S
     path = context.run.key_snapshot_file(CUSTOMERS.name, context.interval)
     connection.execute("DELETE FROM raw.customers_present")
     connection.execute(
-        "INSERT INTO raw.customers_present SELECT id, ? FROM read_parquet(?)", [end, str(path)]
+        "INSERT INTO raw.customers_present SELECT id, ? FROM read_parquet(?)",
+        [end, parquet_argument(path)],
     )

@@ -18,6 +18,11 @@ class RunDirectory:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", self.path.absolute())
+        if "?" in str(self.path):  # DuckDB would put its write-ahead log elsewhere
+            raise PipelineError(
+                f"the run's folder {self.path} has a question mark in its path",
+                "name a folder without one",
+            )
 
     @property
     def source_file(self) -> Path:

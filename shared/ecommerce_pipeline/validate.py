@@ -16,7 +16,7 @@ from ecommerce_pipeline import landing, warehouse
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.contract import TABLES, Table
 from ecommerce_pipeline.errors import PipelineError
-from ecommerce_pipeline.load import row_version
+from ecommerce_pipeline.load import parquet_argument, row_version
 from ecommerce_pipeline.result import StepResult
 
 
@@ -156,10 +156,10 @@ def _check_landed(connection: duckdb.DuckDBPyConnection, context: StepContext, t
     path = context.run.landing_file(table.name, context.interval)
     sidecar = landing.read_sidecar(path)
     landed = "FROM read_parquet(?)"
-    rows = _value(connection, f"SELECT count(*) {landed}", str(path))
+    rows = _value(connection, f"SELECT count(*) {landed}", parquet_argument(path))
     _compare(f"landed rows of {table.name}", sidecar.rows, rows)
     for name, expected in sidecar.sums.items():
-        total = _value(connection, f'SELECT sum("{name}") {landed}', str(path))
+        total = _value(connection, f'SELECT sum("{name}") {landed}', parquet_argument(path))
         _compare(f"landed sum of {table.name}.{name}", expected, total)
     _compare(f"landed rows of {table.name} missing from raw", 0, _missing(connection, table, path))
     return sidecar.rows
@@ -173,7 +173,7 @@ def _missing(connection: duckdb.DuckDBPyConnection, table: Table, path: Path) ->
         f'SELECT count(*) FROM read_parquet(?) AS landed WHERE NOT EXISTS (FROM raw."{table.name}"'
         f" AS kept WHERE {same_key}"
         f" AND {row_version(table, 'kept')} >= {row_version(table, 'landed')})",
-        str(path),
+        parquet_argument(path),
     )
 
 

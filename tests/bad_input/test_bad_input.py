@@ -266,3 +266,21 @@ def test_a_foreign_folder_is_never_cleared(tmp_path: Path) -> None:
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "is not a run's folder" in the_line(result)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_folder_with_pattern_characters_works(
+    tmp_path: Path, step_server_environment: dict[str, str]
+) -> None:
+    """A run's folder may be named with what a shell would take for a pattern."""
+    folder = tmp_path / "run [1] *"
+    folder.mkdir()
+    fill_source(
+        f"sqlite:///{RunDirectory(folder).source_file}", load_dataset("synthetic"), FIRST_DAY
+    )
+    done = run_control(folder, FIRST_DAY, environment=step_server_environment)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_folder_that_duckdb_cannot_use_is_refused(tmp_path: Path) -> None:
+    """A question mark in the path, which would misplace DuckDB's log, is refused by name."""
+    assert "question mark" in the_line(run_control(tmp_path / "what?", FIRST_DAY))
