@@ -125,8 +125,16 @@ def _exact_sum(integers: pa.Array) -> int:
 def _write(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
     """Write row groups in the background while the next is read; return the rows."""
     rows = 0
+    texts = [field.name for field in schema if pa.types.is_string(field.type)]
+    numbers = [name for name in schema.names if name not in texts]
     with (
-        pq.ParquetWriter(path, schema, compression="zstd") as writer,
+        pq.ParquetWriter(
+            path,
+            schema,
+            compression="zstd",
+            use_dictionary=texts,
+            column_encoding=dict.fromkeys(numbers, "DELTA_BINARY_PACKED"),
+        ) as writer,
         ThreadPoolExecutor(1) as background,
     ):
         writing: Future[None] | None = None

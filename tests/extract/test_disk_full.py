@@ -39,7 +39,7 @@ except PipelineError as error:
 """
 
 
-@pytest.mark.parametrize("limit", [50_000, 100_000, 400_000])
+@pytest.mark.parametrize("limit", [50_000, 100_000, 150_000])
 def test_a_full_disk_leaves_nothing_half_written(
     sqlite_url: str, tmp_path: Path, limit: int
 ) -> None:
