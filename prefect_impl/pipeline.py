@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 import sys
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, cast
 
-from prefect import Flow, State, Task, flow, get_run_logger, runtime, task, unmapped
+from prefect import Flow, State, Task, flow, runtime, task, unmapped
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.blocks.system import Secret
 from prefect.cache_policies import INPUTS, RUN_ID
@@ -44,7 +44,7 @@ GRACE_SECONDS = 30.0  # by then run_step has killed a step that takes too long
 Rows = dict[str, int]
 
 
-def context_of(interval: DataInterval) -> StepContext:
+def step_context(interval: DataInterval) -> StepContext:
     """From the environment where it names a run's folder, else from the server's settings."""
     if "PIPELINE_RUN_DIR" in os.environ:
         return StepContext.from_environment(interval)
@@ -68,8 +68,8 @@ def may_pass(_: Task[..., Any], __: TaskRun, state: State[Any]) -> bool:
 )
 def run(step: str, interval: DataInterval) -> Rows:
     """Run one step of the specification in a process of its own, which dies with this one."""
-    result = run_step(step, context_of(interval))
-    get_run_logger().info("%s %s", dict(result.rows), dict(result.details))
+    result = run_step(step, step_context(interval))
+    print(dict(result.rows), dict(result.details))  # noqa: T201 (log_prints makes it a log)
     return dict(result.rows)
 
 
@@ -87,7 +87,7 @@ def as_specified(step: str) -> Task[[str, DataInterval], Rows]:
 def interval_of(text: str | None, scheduled: datetime | None) -> DataInterval:
     """The interval that was named, else the UTC day before the one in which the run was due."""
     if text is None and scheduled is not None:
-        return DataInterval.for_day(scheduled.date() - DAY)
+        return DataInterval.for_day(scheduled.astimezone(UTC).date() - DAY)
     return DataInterval.parse(text or "")
 
 
@@ -97,13 +97,15 @@ def current_interval() -> DataInterval:
     return interval_of(this.parameters.get("interval"), this.scheduled_start_time)
 
 
-def tell_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+def notify_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """Notify of a run that failed, or that crashed for the last time, and of its failed steps."""
     if state.is_crashed() and flow_run.run_count < MAX_ATTEMPTS:
         return
     interval = interval_of(flow_run.parameters.get("interval"), flow_run.expected_start_time)
-    context = context_of(interval)
-    outcomes = {entry.step: entry.outcome for entry in journal.read(context.run, interval)}
+    context = step_context(interval)
+    begun = flow_run.start_time or interval.end
+    attempts = [a for a in journal.read(context.run, interval) if a.started_at >= begun]
+    outcomes = {attempt.step: attempt.outcome for attempt in attempts}
     failed = [step for step, outcome in outcomes.items() if outcome != journal.SUCCESS]
     steps.notify_failure(context, step=", ".join(failed), reason=state.message or "")
 
@@ -116,8 +118,8 @@ side_by_side: Any = ThreadPoolTaskRunner(max_workers=MAX_PARALLEL_STEPS)
     flow_run_name=lambda: current_interval().label,
     task_runner=side_by_side,
     persist_result=True,  # a resumed backfill skips the intervals that are done
-    on_failure=[tell_failure],
-    on_crashed=[tell_failure],
+    on_failure=[notify_failure],
+    on_crashed=[notify_failure],
     log_prints=True,
 )
 def pipeline(interval: str | None = None) -> dict[str, Rows]:
@@ -130,7 +132,8 @@ def pipeline(interval: str | None = None) -> dict[str, Rows]:
     rows: dict[str, Rows] = {}
 
     def step(name: str) -> None:
-        rows[name] = as_specified(name)(name, current)
+        upstream = [rows[other] for other in STEP_BY_NAME[name].upstream]
+        rows[name] = as_specified(name)(name, current, wait_for=upstream)
 
     step("check_source_freshness")
     extracts = as_specified(EXTRACT_STEPS[0]).map(EXTRACT_STEPS, unmapped(current))
@@ -169,7 +172,7 @@ def report(interval: DataInterval, rows: dict[str, Rows]) -> None:
         for name, count in counts.items()
     ]
     create_table_artifact(table, key="rows", description=f"Rows of {interval}")
-    run = context_of(interval).run
+    run = step_context(interval).run
     create_markdown_artifact(
         f"# {interval.label}\n\n"
         f"- [Dashboard]({run.dashboard.as_uri()})\n"

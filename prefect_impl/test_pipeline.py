@@ -35,7 +35,7 @@ from ecommerce_pipeline.datasets import load_dataset
 from ecommerce_pipeline.interval import DataInterval, parse_day
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.specification import EXTRACT_STEPS, STEP_NAMES, STEPS
-from pipeline import as_specified, backfill, context_of, interval_of, pipeline
+from pipeline import as_specified, backfill, interval_of, pipeline, step_context
 from proof.control import advance_source, fill_source
 
 FIRST_DAY, SECOND_DAY = "2025-01-01", "2025-01-02"
@@ -259,6 +259,6 @@ def test_a_deployment_holds_schedule_limits_and_settings(
     assert not schedule.active
     assert sorted(automations) == ["crash-silent-runs", "resume-crashed-runs"]
     assert (pool.concurrency_limit, limit.limit) == (1, 1)
-    context = context_of(DataInterval.parse(FIRST_DAY))
+    context = step_context(DataInterval.parse(FIRST_DAY))
     assert context.run == RunDirectory(tmp_path)
     assert context.source_url == "postgresql://reader:secret@db/shop"
