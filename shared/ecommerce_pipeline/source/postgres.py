@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.csv
 from psycopg import sql
 
-from ecommerce_pipeline.contract import TABLE_BY_NAME, TABLES, ColumnType, Table
+from ecommerce_pipeline.contract import TABLE_BY_NAME, TABLES, Column, ColumnType, Table
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.source import ddl
@@ -157,11 +157,11 @@ class PostgresSource:
         condition = sql.SQL('WHERE "updated_at" >= {} AND "updated_at" < {}').format(
             sql.Literal(interval.start), sql.Literal(interval.end)
         )
-        return self._read(table, table.column_names, condition, '"updated_at", ')
+        return self._read(table, table.columns, condition, '"updated_at", ')
 
     def read_keys(self, table: Table) -> Iterator[pa.RecordBatch]:
         """The keys that the table holds now, ordered."""
-        return self._read(table, table.key, sql.SQL(""), "")
+        return self._read(table, ddl.key_columns(table), sql.SQL(""), "")
 
     def close(self) -> None:
         """Close the connection."""
@@ -177,9 +177,8 @@ class PostgresSource:
         return newest and newest.astimezone(UTC)
 
     def _read(
-        self, table: Table, names: Sequence[str], condition: sql.Composable, order: str
+        self, table: Table, columns: Sequence[Column], condition: sql.Composable, order: str
     ) -> Iterator[pa.RecordBatch]:
-        columns = [column for name in names for column in table.columns if column.name == name]
         selected = ", ".join(f'"{c.name}"::{_TYPES[c.type]} AS "{c.name}"' for c in columns)
         with self._errors():
             statement = (
