@@ -1,0 +1,109 @@
+"""The driver, with the control as its variant: modes, going on, failure, and an existing source."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ecommerce_pipeline import record
+from ecommerce_pipeline.datasets import load_dataset
+from proof.control import ROOT, fill_source
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> Path:
+    return tmp_path / "run"
+
+
+def drive(run_dir: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(ROOT / "cron_impl" / "run.py"), "--run-dir", str(run_dir), *options],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def recorded(run_dir: Path) -> dict[str, Any]:
+    return record.read(run_dir / "run.json")
+
+
+def assert_equal_to_the_oracle(run_dir: Path) -> None:
+    suite = [sys.executable, "-m", "pytest", "-q", str(ROOT / "tests" / "equivalence")]
+    done = subprocess.run(
+        [*suite, "-p", "no:cacheprovider", "--run-dir", str(run_dir)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_run_is_gone_on_with(run_dir: Path, step_server_environment: dict[str, str]) -> None:
+    """--resume keeps the folder and its history; the outcome equals the oracle's of both parts."""
+    assert drive(run_dir, "--days", "1", **step_server_environment).returncode == 0
+    options = ["--resume", "--start", "2025-01-02", "--days", "1"]
+    assert drive(run_dir, *options, **step_server_environment).returncode == 0
+    assert [next(iter(event.items())) for event in recorded(run_dir)["history"]] == [
+        ("advance", "2025-01-01"),
+        ("interval", "2025-01-01T00:00:00Z/2025-01-02T00:00:00Z"),
+        ("advance", "2025-01-02"),
+        ("interval", "2025-01-02T00:00:00Z/2025-01-03T00:00:00Z"),
+    ]
+    assert_equal_to_the_oracle(run_dir)
+
+
+def test_a_backfill_advances_to_the_end_first(
+    run_dir: Path, step_server_environment: dict[str, str]
+) -> None:
+    """In the mode backfill the source stands at the last day before the first interval runs."""
+    options = ["--mode", "backfill", "--days", "2"]
+    assert drive(run_dir, *options, **step_server_environment).returncode == 0
+    assert [next(iter(event)) for event in recorded(run_dir)["history"]] == [
+        "advance",
+        "interval",
+        "interval",
+    ]
+    assert_equal_to_the_oracle(run_dir)
+
+
+def test_an_existing_database_is_used_as_it_is(
+    run_dir: Path, tmp_path: Path, step_server_environment: dict[str, str]
+) -> None:
+    """--dataset none reads the database at the URL and changes nothing in it."""
+    path = tmp_path / "shop.db"
+    fill_source(f"sqlite:///{path}", load_dataset("synthetic", seed=3), "2025-01-02")
+    with sqlite3.connect(path) as connection:
+        before = list(connection.iterdump())
+    options = ["--dataset", "none", "--source", f"sqlite:///{path}", "--start", "2025-01-02"]
+    done = drive(run_dir, *options, "--days", "1", **step_server_environment)
+    assert done.returncode == 0, done.stdout
+    with sqlite3.connect(path) as connection:
+        assert list(connection.iterdump()) == before
+    assert_equal_to_the_oracle(run_dir)
+
+
+def test_a_failed_interval_fails_the_run_and_says_where(
+    run_dir: Path, step_server_environment: dict[str, str]
+) -> None:
+    """After a failure no further day is triggered, and the summary still says where things are.
+
+    The fourth day is empty, so that its newest row is a whole day old.
+    """
+    environment = {**step_server_environment, "PIPELINE_MAX_STALENESS_HOURS": "20"}
+    done = drive(run_dir, "--start", "2025-01-04", "--days", "2", **environment)
+    assert done.returncode == 1
+    assert "the source is stale" in done.stdout
+    assert f"run record  {run_dir / 'run.json'}" in done.stdout
+    values = recorded(run_dir)
+    assert values["state"] == "failed"
+    assert [run["state"] for run in values["intervals"]] == ["failed"]
+    assert [step["name"] for step in values["intervals"][0]["steps"]] == ["check_source_freshness"]
