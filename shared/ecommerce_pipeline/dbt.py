@@ -77,7 +77,7 @@ def _run(context: StepContext, command: str, selector: str) -> StepResult:
     after it has closed it; dbt shares it, as it runs in this process, and so need not open the
     file anew for every node.
     """
-    with warehouse.connect(context.run.warehouse) as connection:
+    with warehouse.connect(dbt_command.warehouse_file(context)) as connection:
         results = _execute(context, command, selector)
         if failed := [result for result in results if result.status not in _SUCCEEDED]:
             raise _failure(context, failed, len(results))

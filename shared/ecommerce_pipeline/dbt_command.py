@@ -5,9 +5,13 @@ dbt keeps state in module globals: run one command at a time in a process.
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import importlib
 import logging
+import multiprocessing
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,18 +32,37 @@ _LATE_MODULES = (
     "babel.dates",
     "dbt.adapters.duckdb",
     "dbt.adapters.duckdb.environments.local",
-    "dbt.cli.main",
     "dbt.task.run",
     "dbt.task.snapshot",
     "dbt.task.test",
     "sqlparse",
 )
+_PARSED_PROJECT = "partial_parse.msgpack"
+
+# Where ``preload`` parsed a project; the folder lives as long as the process.
+_preloaded: dict[Path, tempfile.TemporaryDirectory[str]] = {}
 
 
 def preload() -> None:
-    """Import dbt and what its commands import late, so that forked children need not."""
+    """Import dbt and parse the project once, so that children forked from here need do neither.
+
+    A project that does not parse is left for the step to report.
+    """
     for module in _LATE_MODULES:
         importlib.import_module(module)
+    with contextlib.suppress(PipelineError):
+        project = project_folder()
+        folder = tempfile.TemporaryDirectory(prefix="dbt-parsed-")
+        # dbt's parser starts threads, for which a forked child would wait in vain. So it runs in
+        # a process of its own, and this one only reads what it left, which fills dbt's caches.
+        parser = multiprocessing.get_context("fork").Process(
+            target=_parse, args=[project, Path(folder.name)]
+        )
+        parser.start()
+        parser.join()
+        if (Path(folder.name) / _PARSED_PROJECT).exists():
+            _parse(project, Path(folder.name))
+            _preloaded[project] = folder
 
 
 def invoke(context: StepContext, command: Sequence[str]) -> dbtRunnerResult:
@@ -51,21 +74,23 @@ def invoke(context: StepContext, command: Sequence[str]) -> dbtRunnerResult:
     Raises:
         PipelineError: there is no dbt project where it should be.
     """
-    from dbt.cli.main import dbtRunner
+    project = project_folder()
+    if project in _preloaded:
+        parsed = Path(_preloaded[project].name) / _PARSED_PROJECT
+        command = [*command, "--partial-parse-file-path", str(parsed)]
+    # The same relative path in every run folder, as dbt parses anew for another.
+    with contextlib.chdir(warehouse_file(context).parent):
+        return _invoke(
+            command, project, target=context.run.dbt_target, logs=log_file(context).parent
+        )
 
-    project = str(project_folder())
-    arguments = [
-        *command,
-        *("--project-dir", project),
-        *("--profiles-dir", project),
-        *("--target-path", str(context.run.dbt_target)),
-        *("--log-path", str(log_file(context).parent)),
-        *("--log-level", "none"),
-        *("--log-level-file", "debug"),
-        "--no-print",
-    ]
-    with _environment(WAREHOUSE_VARIABLE, str(context.run.warehouse)), _closed_log():
-        return dbtRunner().invoke(arguments)
+
+def warehouse_file(context: StepContext) -> Path:
+    """The run's warehouse by the name under which dbt opens it, without links in its folder.
+
+    DuckDB shares a database within a process only between equal names.
+    """
+    return context.run.path.resolve() / context.run.warehouse.name
 
 
 def log_file(context: StepContext) -> Path:
@@ -88,14 +113,32 @@ def project_folder() -> Path:
     return folder
 
 
-@contextmanager
-def _environment(name: str, value: str) -> Iterator[None]:
-    """Set a variable for the block; afterwards the environment is as it was.
+def _parse(project: Path, folder: Path) -> None:
+    _invoke(["parse", "--no-write-json"], project, target=folder, logs=folder)
 
-    dbt reads a file ``.env`` of the working folder or above into it.
-    """
+
+def _invoke(command: Sequence[str], project: Path, *, target: Path, logs: Path) -> dbtRunnerResult:
+    from dbt.cli.main import dbtRunner
+
+    arguments = [
+        *command,
+        *("--project-dir", str(project)),
+        *("--profiles-dir", str(project)),
+        *("--target-path", str(target)),
+        *("--log-path", str(logs)),
+        *("--log-level", "none"),
+        *("--log-level-file", "debug"),
+        "--no-print",
+    ]
+    with _environment_kept(), _leaving_nothing_open():
+        os.environ[WAREHOUSE_VARIABLE] = "warehouse.duckdb"
+        return dbtRunner().invoke(arguments)
+
+
+@contextmanager
+def _environment_kept() -> Iterator[None]:
+    """After the block the environment is as it was; dbt reads a file ``.env`` into it."""
     before = dict(os.environ)
-    os.environ[name] = value
     try:
         yield
     finally:
@@ -104,8 +147,10 @@ def _environment(name: str, value: str) -> Iterator[None]:
 
 
 @contextmanager
-def _closed_log() -> Iterator[None]:
-    """After the block, close the log file, which dbt leaves open."""
+def _leaving_nothing_open() -> Iterator[None]:
+    """After the block, close dbt's log file and free the semaphores of its adapter."""
+    from dbt.adapters.factory import reset_adapters
+
     try:
         yield
     finally:
@@ -113,3 +158,5 @@ def _closed_log() -> Iterator[None]:
         for handler in list(log.handlers):
             log.removeHandler(handler)
             handler.close()
+        reset_adapters()  # type: ignore[no-untyped-call]  # dbt leaves it without annotations
+        gc.collect()

@@ -12,12 +12,14 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from ecommerce_pipeline import dbt
+from ecommerce_pipeline import dbt, step_server
 from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.execution import run_step
 from ecommerce_pipeline.result import StepResult
 from ecommerce_pipeline.run_directory import RunDirectory
 from proof.shop import Shop
 
+PROJECT = Path(__file__).parents[2] / "dbt_project"
 OPEN_AND_SAY = (
     "import sys, duckdb; held = duckdb.connect(sys.argv[1]);"
     "print('open', flush=True); sys.stdin.read()"
@@ -68,14 +70,13 @@ def test_steps_say_nothing_and_change_nothing_else(
     """A step prints nothing and keeps the environment, the working folder and the project."""
     (tmp_path / ".env").write_text("FROM_DOT_ENV=1\n")
     monkeypatch.chdir(tmp_path)
-    project = Path(__file__).parents[2] / "dbt_project"
-    before = dict(os.environ), Path.cwd(), sorted(project.rglob("*"))
+    before = dict(os.environ), Path.cwd(), sorted(PROJECT.rglob("*"))
     shop.load("products", {"id": 1, "price_cents": -1})
     shop.loaded()
     shop.build()
     with pytest.raises(PipelineError):
         dbt.test_staging(shop.context())
-    assert (dict(os.environ), Path.cwd(), sorted(project.rglob("*"))) == before
+    assert (dict(os.environ), Path.cwd(), sorted(PROJECT.rglob("*"))) == before
     assert capfd.readouterr() == ("", "")
 
 
@@ -134,10 +135,28 @@ def test_a_broken_project_is_refused(
 ) -> None:
     """A project that does not parse fails with what is wrong in it."""
     project = tmp_path / "project"
-    shutil.copytree(Path(__file__).parents[2] / "dbt_project", project)
+    shutil.copytree(PROJECT, project)
     (project / "models" / "broken.sql").write_text("select * from {{ ref('nowhere') }}")
     monkeypatch.setenv("PIPELINE_DBT_PROJECT", str(project))
     broken = Shop(RunDirectory(tmp_path))
     broken.create()
     with pytest.raises(PipelineError, match="nowhere"):
         dbt.run_staging(broken.context())
+
+
+def test_forked_steps_need_not_parse(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The step server parsed the project for every run folder, and a later change is seen."""
+    project = tmp_path / "project"
+    shutil.copytree(PROJECT, project)
+    monkeypatch.setenv("PIPELINE_DBT_PROJECT", str(project))
+    shop = Shop(RunDirectory(tmp_path / "run"))
+    shop.create()
+    with step_server.running() as address:
+        monkeypatch.setenv(step_server.ENVIRONMENT_VARIABLE, str(address))
+        run_step("dbt_run_staging", shop.context(), timeout_seconds=300)
+        assert "Partial parsing enabled, no changes found, skipping parsing" in shop.log()
+        view = project / "models" / "staging" / "stg_products.sql"
+        view.write_text(view.read_text().replace("sku,", "upper(sku) as sku,"))
+        run_step("dbt_run_staging", shop.context(), timeout_seconds=300)
+    shop.load("products", {"id": 1, "sku": "a"})
+    assert shop.query("SELECT sku FROM staging.stg_products") == [("A",)]
