@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -17,9 +17,8 @@ from proof import faults
 from proof.faults import DAYS, Fault, Stage
 from run import Prefect
 
-THE_FLOW_RUN = "the flow-run process"
-THE_WORKER = "the worker and its flow-run process"
-THE_SERVER = "the server"
+BY_AUTOMATION = "itself: the automation resume-crashed-runs"
+BY_RESTART = "itself: the flow run went on, the service manager started the server again"
 
 
 @dataclass(frozen=True)
@@ -38,28 +37,26 @@ class Scene:
     def flow_run_process(self) -> psutil.Process:
         """The one process of the worker that runs the flow."""
         worker = psutil.Process(self.variant.services["worker"].process.pid)
-        (process,) = [p for p in worker.children() if "prefect.engine" in p.cmdline()]
+        (process,) = worker.children()
         return process
 
-    def kill(self, step: str, *victims: psutil.Process) -> None:
-        """Wait until the step is at work, SIGKILL the victims, and see the step's process end."""
+    def kill_flow_run(self, run_id: str, step: str, *others: psutil.Process) -> float | None:
+        """SIGKILL it during a step; how long the API goes on to say that it is running."""
         with faults.frozen_step(self.run, self.stage.interval, step) as process:
-            faults.kill(victims or [self.flow_run_process()])
-        if not victims:
-            faults.wait_for(lambda: faults.has_ended(process), f"{step} to end with its client")
-
-    def seconds_until_not_running(self, run_id: str) -> float | None:
-        """How long the API goes on to say that the flow run is running."""
-        return faults.seconds_until(
+            moment = faults.kill([*others, self.flow_run_process()])
+        detected = faults.seconds_until(
             lambda: self.variant.api.read_run(run_id)["state_type"] != "RUNNING",
             faults.PATIENCE_SECONDS,
+            since=moment,
         )
+        assert faults.has_ended(process)
+        return detected
 
-    def conclude(self, run_id: str, killed: str, during: str, detected: float | None) -> None:
-        """Wait until the flow run has ended by itself, note the fault, and compare."""
+    def conclude(self, run_id: str, fault: Fault) -> None:
+        """Wait until the flow run has ended by itself, compare, and note the fault."""
         self.variant.wait(run_id)
         differences = self.stage.differences(self.run)
-        faults.note("prefect", Fault(killed, during, detected, "itself", not differences))
+        faults.note("prefect", replace(fault, equal=not differences))
         assert self.variant.api.read_run(run_id)["state_name"] == "Completed"
         assert differences == []
 
@@ -89,9 +86,8 @@ def scene(stage: Stage, tmp_path: Path) -> Iterator[Scene]:
 def test_a_killed_flow_run_goes_on_by_itself(scene: Scene, step: str) -> None:
     """The worker sees the death, an automation resumes the run, and what was done stays done."""
     run_id = scene.start_interval()
-    scene.kill(step)
-    detected = scene.seconds_until_not_running(run_id)
-    scene.conclude(run_id, THE_FLOW_RUN, step, detected)
+    detected = scene.kill_flow_run(run_id, step)
+    scene.conclude(run_id, Fault("the flow-run process", step, detected, BY_AUTOMATION))
     assert detected is not None
     assert scene.times_done()["check_source_freshness"] == 1
     assert scene.times_done()[step] == 1
@@ -99,30 +95,33 @@ def test_a_killed_flow_run_goes_on_by_itself(scene: Scene, step: str) -> None:
 
 def test_a_killed_backfill_goes_on_by_itself(scene: Scene) -> None:
     """A backfill resumes in the middle of a day, in the same subflow run."""
+    step = "dbt_run_staging"
     parameters = {"first_day": DAYS[1], "last_day": DAYS[1]}
     run_id = scene.variant.api.create_run(BACKFILL_FLOW, BACKFILL_DEPLOYMENT, parameters)
-    scene.kill("dbt_run_staging")
-    detected = scene.seconds_until_not_running(run_id)
-    scene.conclude(run_id, f"{THE_FLOW_RUN} of a backfill", "dbt_run_staging", detected)
+    detected = scene.kill_flow_run(run_id, step)
+    scene.conclude(run_id, Fault("the process of a backfill", step, detected, BY_AUTOMATION))
     assert detected is not None
     assert len(scene.variant.api.subflow_runs(run_id)) == 1
     assert scene.times_done()["load_raw"] == 1
 
 
 def test_a_flow_run_that_died_with_its_worker_is_missed_and_goes_on(scene: Scene) -> None:
-    """Nobody sees the death; when the heartbeats are missed, automations crash and resume it."""
+    """Nobody sees the death; when its heartbeats are missed, automations crash and resume it."""
+    step = "dbt_test_staging"
     run_id = scene.start_interval()
     worker = psutil.Process(scene.variant.services["worker"].process.pid)
-    faults.wait_for(worker.children, "the flow run's process")
-    scene.kill("dbt_test_staging", worker, scene.flow_run_process())
-    detected = scene.seconds_until_not_running(run_id)
-    scene.conclude(run_id, THE_WORKER, "dbt_test_staging", detected)
+    detected = scene.kill_flow_run(run_id, step, worker)
+    killed = "the worker and the flow-run process"
+    scene.conclude(run_id, Fault(killed, step, detected, BY_AUTOMATION))
     assert detected is not None
 
 
 def test_a_flow_run_outlives_its_server(scene: Scene) -> None:
     """While the server is away the steps go on; started again, it learns how the run ended."""
+    step = "dbt_run_staging"
     run_id = scene.start_interval()
-    scene.kill("dbt_run_staging", psutil.Process(scene.variant.services["server"].process.pid))
-    scene.conclude(run_id, THE_SERVER, "dbt_run_staging", None)
+    server = psutil.Process(scene.variant.services["server"].process.pid)
+    with faults.frozen_step(scene.run, scene.stage.interval, step):
+        faults.kill([server])
+    scene.conclude(run_id, Fault("the server", step, None, BY_RESTART))
     assert set(scene.times_done().values()) == {1}

@@ -50,7 +50,7 @@ class Fault:
     during: str
     detected_seconds: float | None
     completed_by: str
-    equal: bool
+    equal: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,12 +133,14 @@ def _writes(process: psutil.Process, log: Path) -> bool:
     return any(opened.fd == 1 and opened.path == str(log) for opened in process.open_files())
 
 
-def kill(processes: Sequence[psutil.Process]) -> None:
-    """SIGKILL the processes, all before any is waited for."""
+def kill(processes: Sequence[psutil.Process]) -> float:
+    """SIGKILL the processes, all before any is waited for; the moment, by the monotonic clock."""
+    moment = time.monotonic()
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.kill()
     psutil.wait_procs(processes, timeout=PATIENCE_SECONDS)
+    return moment
 
 
 def has_ended(process: psutil.Process) -> bool:
@@ -163,9 +165,17 @@ def wait_for(look: Callable[[], T | None], what: str, seconds: float = PATIENCE_
     return seen
 
 
-def seconds_until(condition: Callable[[], bool], within: float) -> float | None:
-    """How long it takes until the condition holds; None when that is longer than ``within``."""
-    started = time.monotonic()
+def seconds_until(
+    condition: Callable[[], bool], within: float, since: float | None = None
+) -> float | None:
+    """How long it takes until the condition holds; None when that is longer than ``within``.
+
+    Args:
+        condition: what is waited for.
+        within: the longest wait, in seconds.
+        since: the moment to count from, as ``kill`` returns it; default: now.
+    """
+    started = time.monotonic() if since is None else since
     while not condition():
         if time.monotonic() - started > within:
             return None
