@@ -49,7 +49,7 @@ class Scene:
             faults.PATIENCE_SECONDS,
             since=moment,
         )
-        assert faults.has_ended(process)
+        faults.wait_for(lambda: faults.has_ended(process), f"{step} to end with its client")
         return detected
 
     def conclude(self, run_id: str, fault: Fault) -> None:
