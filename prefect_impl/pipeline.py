@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any, cast
 
 from prefect import Flow, State, Task, flow, runtime, task, unmapped
@@ -31,11 +33,13 @@ from constants import (
     SETTINGS_VARIABLE,
     WAREHOUSE,
 )
-from ecommerce_pipeline import journal, steps
+from ecommerce_pipeline import journal, source, steps
 from ecommerce_pipeline.context import StepContext
+from ecommerce_pipeline.datasets import advance, load_dataset, start_anew
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution import run_step
 from ecommerce_pipeline.interval import DAY, DataInterval, days
+from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.specification import EXTRACT_STEPS, MAX_PARALLEL_STEPS, STEP_BY_NAME
 
 LEASE_SECONDS = 60.0  # Prefect's shortest: how long a killed run keeps the warehouse
@@ -183,6 +187,19 @@ def report(interval: DataInterval, rows: dict[str, Rows]) -> None:
     )
 
 
+def small_shop() -> str:
+    """For a run that is told nothing: a synthetic shop below ``runs/``; its first day."""
+    run = RunDirectory(Path(__file__).parents[1] / "runs" / "prefect-script")
+    run.path.mkdir(parents=True, exist_ok=True)
+    os.environ["PIPELINE_RUN_DIR"] = str(run.path)
+    dataset = load_dataset("synthetic")
+    with closing(source.connect(f"sqlite:///{run.source_file}")) as database:
+        start_anew(database)
+        return advance(database, dataset, dataset.first_day).isoformat()
+
+
 if __name__ == "__main__":
+    told = "PIPELINE_RUN_DIR" in os.environ or len(sys.argv) > 1
+    arguments = sys.argv[1:] if told else [small_shop()]
     with temporary_settings({PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: 180}):
-        pipeline(*sys.argv[1:])
+        pipeline(*arguments)
