@@ -14,6 +14,7 @@ from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtP
 from sqlglot import exp, parse_one
 from sqlglot.lineage import lineage
 from sqlglot.optimizer.qualify import qualify
+from tabulate import tabulate
 
 from ecommerce_pipeline import warehouse
 from ecommerce_pipeline.context import StepContext
@@ -23,12 +24,11 @@ from ecommerce_pipeline.result import StepResult
 
 OURS: dict[str, Any] = {"owners": ["team:data-platform"], "tags": {"daily": ""}}
 PREVIEW_ROWS = 5
-# What Dagster and pandas import only once a step runs.
+# What Dagster imports only once a step runs.
 LATE_MODULES = (
     "alembic.op",
     "dagster._cli.api",
     "dagster._core.storage.sqlite_storage",
-    "pandas",
     "structlog.dev",
 )
 PERSONAL_COLUMNS = ("email", "name")  # never in a preview: the event log keeps those for good
@@ -222,7 +222,8 @@ def _table_facts(connection: duckdb.DuckDBPyConnection, key: dg.AssetKey) -> dic
 
 def _facts(relation: duckdb.DuckDBPyRelation) -> dict[str, Any]:
     hidden = ", ".join(f"'{name}'" for name in PERSONAL_COLUMNS)
-    preview = relation.select(f"COLUMNS(lambda c: c NOT IN ({hidden}))").limit(PREVIEW_ROWS).df()
+    preview = relation.select(f"COLUMNS(lambda c: c NOT IN ({hidden}))").limit(PREVIEW_ROWS)
+    table = tabulate(preview.fetchall(), preview.columns, tablefmt="github")
     columns = [
         dg.TableColumn(name, str(kind))
         for name, kind in zip(relation.columns, relation.types, strict=True)
@@ -230,7 +231,7 @@ def _facts(relation: duckdb.DuckDBPyRelation) -> dict[str, Any]:
     return {
         "dagster/row_count": relation.aggregate("count(*)").fetchall()[0][0],
         "dagster/column_schema": dg.TableSchema(columns),
-        "preview": dg.MetadataValue.md(preview.to_markdown(index=False)),
+        "preview": dg.MetadataValue.md(table),
     }
 
 

@@ -19,7 +19,7 @@ from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.contract import TABLES, Table
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution import run_step
-from ecommerce_pipeline.interval import DataInterval
+from ecommerce_pipeline.interval import DAY, DataInterval
 from ecommerce_pipeline.result import StepResult
 from ecommerce_pipeline.specification import MAX_PARALLEL_STEPS, STEP_BY_NAME
 
@@ -266,6 +266,13 @@ daily = dg.define_asset_job(
 )
 
 
+@dg.schedule(job=daily, cron_schedule="0 6 * * *", execution_timezone="UTC")
+def every_morning(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """Run the UTC day before."""
+    day = context.scheduled_execution_time.date() - DAY
+    return dg.RunRequest(partition_key=day.isoformat())
+
+
 def variable(name: str, default: str = "") -> str:
     """An environment variable that Dagster reads when a run needs it, or its default."""
     return dg.EnvVar(name) if name in os.environ else default
@@ -295,7 +302,7 @@ defs = dg.Definitions(
     ],
     asset_checks=[check_source_freshness, dbt_test_staging, dbt_test_marts, validate_output],
     jobs=[daily],
-    schedules=[dg.build_schedule_from_partitioned_job(daily, hour_of_day=6)],
+    schedules=[every_morning],
     sensors=[notify_failure],
     resources={
         "pipeline": Pipeline(

@@ -1,0 +1,340 @@
+"""The assets as Dagster runs them in this process, and the services that run.py starts."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+import psutil
+import pytest
+
+import catalog
+import pipeline
+from ecommerce_pipeline import journal, step_server
+from ecommerce_pipeline.contract import ORDERS, TABLE_BY_NAME
+from ecommerce_pipeline.datasets import load_dataset
+from ecommerce_pipeline.interval import DataInterval
+from ecommerce_pipeline.run_directory import RunDirectory
+from ecommerce_pipeline.specification import STEP_BY_NAME, STEP_NAMES, STEPS
+from ecommerce_pipeline.variant import VariantSettings
+from proof.control import advance_source, fill_source
+from run import Dagster
+
+FIRST_DAY, SECOND_DAY = "2025-01-01", "2025-01-02"
+BLOCK_BYTES = 262144  # of a DuckDB file
+Graph = Mapping[str, Iterable[str]]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shared_step_server() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as environment, step_server.running() as address:
+        environment.setenv(step_server.ENVIRONMENT_VARIABLE, str(address))
+        yield
+
+
+@pytest.fixture(scope="module")
+def job() -> dg.JobDefinition:
+    return pipeline.defs.resolve_job_def("daily")
+
+
+@pytest.fixture(scope="module")
+def first_run(
+    tmp_path_factory: pytest.TempPathFactory, job: dg.JobDefinition
+) -> tuple[RunDirectory, dg.ExecuteInProcessResult]:
+    """A folder whose first day ran, and how; its source stands at the end of the second."""
+    run = RunDirectory(tmp_path_factory.mktemp("first-day"))
+    url = f"sqlite:///{run.source_file}"
+    fill_source(url, load_dataset("synthetic"), FIRST_DAY)
+    result = execute(job, run, FIRST_DAY)
+    advance_source(url, load_dataset("synthetic"), SECOND_DAY)
+    return run, result
+
+
+@pytest.fixture
+def run(first_run: tuple[RunDirectory, dg.ExecuteInProcessResult], tmp_path: Path) -> RunDirectory:
+    folder = tmp_path / "run"
+    shutil.copytree(first_run[0].path, folder, symlinks=True)
+    return RunDirectory(folder)
+
+
+@pytest.fixture(scope="module")
+def services(
+    first_run: tuple[RunDirectory, dg.ExecuteInProcessResult],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Dagster]:
+    folder = tmp_path_factory.mktemp("services") / "run"
+    run = RunDirectory(shutil.copytree(first_run[0].path, folder, symlinks=True))
+    variant = Dagster()
+    before = set(psutil.Process().children(recursive=True))
+    try:
+        variant.start(VariantSettings(run=run, source_url=f"sqlite:///{run.source_file}"))
+        yield variant
+    finally:
+        variant.stop()
+    assert set(psutil.Process().children(recursive=True)) <= before
+
+
+def execute(
+    job: dg.JobDefinition, run: RunDirectory, day: str, instance: dg.DagsterInstance | None = None
+) -> dg.ExecuteInProcessResult:
+    """Run one partition in this process; the source is the folder's ``source.db``."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PIPELINE_RUN_DIR", str(run.path))
+        return job.execute_in_process(partition_key=day, instance=instance, raise_on_error=False)
+
+
+def resource(run: RunDirectory, source_url: str = "") -> pipeline.Pipeline:
+    return pipeline.Pipeline(
+        run_dir=str(run.path),
+        source_url=source_url,
+        max_staleness_hours="48",
+        slack_webhook_url="",
+    )
+
+
+def states(result: dg.ExecuteInProcessResult) -> dict[str, str]:
+    """How each step that started ended."""
+    ends = {dg.DagsterEventType.STEP_SUCCESS: "success", dg.DagsterEventType.STEP_FAILURE: "failed"}
+    return {
+        str(event.step_key): ends[event.event_type]
+        for event in result.all_events
+        if event.event_type in ends
+    }
+
+
+def notifications(run: RunDirectory) -> list[dict[str, str]]:
+    return [json.loads(line) for line in run.notifications.read_text().splitlines()]
+
+
+def with_all_upstream(graph: Graph) -> dict[str, set[str]]:
+    """For each node all nodes from which it can be reached."""
+
+    @cache
+    def upstream(node: str) -> frozenset[str]:
+        return frozenset(graph[node]).union(*(upstream(parent) for parent in graph[node]))
+
+    return {node: set(upstream(node)) for node in graph}
+
+
+def dbt_lineage() -> dict[str, set[str]]:
+    """The parents of each model and snapshot by dbt's manifest, ephemeral models looked through."""
+    nodes, parents = catalog.MANIFEST["nodes"], catalog.MANIFEST["parent_map"]
+
+    def name(unique_id: str) -> str:
+        kind, _, *path = unique_id.split(".")
+        return "/".join(path if kind == "source" else (nodes[unique_id]["schema"], path[-1]))
+
+    def seen(unique_id: str) -> set[str]:
+        parent = nodes.get(unique_id, {})
+        if parent.get("config", {}).get("materialized") == "ephemeral":
+            return set().union(*map(seen, parents[unique_id]))
+        return {name(unique_id)}
+
+    return {
+        name(unique_id): set().union(*map(seen, parents[unique_id]))
+        for unique_id, node in nodes.items()
+        if node["resource_type"] in ("model", "snapshot")
+        and node["config"]["materialized"] != "ephemeral"
+    }
+
+
+def test_the_definitions_load() -> None:
+    """Dagster can load the location: assets, checks, job, schedule, sensor and resource."""
+    dg.Definitions.validate_loadable(pipeline.defs)
+
+
+def test_each_step_waits_for_those_that_the_specification_names(job: dg.JobDefinition) -> None:
+    """A step has exactly the specified steps before it, directly or through others."""
+    structure = job.graph.dependency_structure
+    inputs = {
+        node.name: structure.input_to_upstream_outputs_for_node(node.name) for node in job.nodes
+    }
+    waits_for = {
+        name: {output.node_name for outputs in upstream.values() for output in outputs}
+        for name, upstream in inputs.items()
+    }
+    specified = {step.name: step.upstream for step in STEPS}
+    assert with_all_upstream(waits_for) == with_all_upstream(specified)
+
+
+def test_retries_and_the_pool_are_those_of_the_specification(job: dg.JobDefinition) -> None:
+    """A step is tried again as specified, after 1 and 2 s; what opens DuckDB is in its pool."""
+    for node in job.nodes:
+        assert isinstance(node.definition, dg.OpDefinition)
+        step, policy = STEP_BY_NAME[node.name], node.definition.retry_policy
+        assert node.definition.pool == ("warehouse" if step.uses_warehouse else None)
+        assert policy is not None
+        assert policy.max_retries == step.retries
+        assert [policy.calculate_delay(attempt) for attempt in (1, 2)] == [1, 2]
+
+
+def test_a_partition_runs_every_step_once(
+    first_run: tuple[RunDirectory, dg.ExecuteInProcessResult],
+) -> None:
+    """The day's run succeeds in every step, and every check that is defined has a verdict."""
+    run, result = first_run
+    assert states(result) == dict.fromkeys(STEP_NAMES, "success")
+    assert len(journal.read(run)) == len(STEP_NAMES)
+    verdicts = {check.asset_check_key for check in result.get_asset_check_evaluations()}
+    assert verdicts == pipeline.defs.resolve_asset_graph().asset_check_keys
+    assert notifications(run)[-1]["kind"] == "success"
+
+
+def test_a_materialization_tells_what_the_table_holds(
+    first_run: tuple[RunDirectory, dg.ExecuteInProcessResult],
+) -> None:
+    """Rows, bytes, columns with their origins, and a preview without personal data are on it."""
+    run, result = first_run
+    made: dict[dg.AssetKey, dict[str, Any]] = {
+        materialization.asset_key: {k: v.value for k, v in materialization.metadata.items()}
+        for event in result.get_asset_materialization_events()
+        for materialization in [event.step_materialization_data.materialization]
+    }
+    assert set(made) == pipeline.defs.resolve_asset_graph().materializable_asset_keys
+    customers = made[dg.AssetKey(["marts", "dim_customers"])]
+    with duckdb.connect(run.warehouse, read_only=True) as connection:
+        [(rows,)] = connection.execute("SELECT count(*) FROM marts.dim_customers").fetchall()
+    assert customers["dagster/row_count"] == rows > 0
+    assert customers["bytes"] in (BLOCK_BYTES, 2 * BLOCK_BYTES)
+    assert "lifetime_value" in customers["preview"]
+    assert "email" not in customers["preview"]
+    lineage = customers["dagster/column_lineage"].deps_by_column["first_order_at"]
+    fct_orders = dg.AssetKey(["marts", "fct_orders"])
+    assert lineage == [dg.TableColumnDep(asset_key=fct_orders, column_name="ordered_at")]
+
+
+def test_one_step_can_be_called_alone(run: RunDirectory) -> None:
+    """Called directly, a step lands exactly the rows that changed in its partition."""
+    context = dg.build_asset_context(partition_key=SECOND_DAY)
+    made: Any = pipeline.extract(ORDERS)(context, pipeline=resource(run))
+    interval = DataInterval.parse(SECOND_DAY)
+    with sqlite3.connect(run.source_file) as source:
+        [(rows,)] = source.execute(
+            "SELECT count(*) FROM orders WHERE updated_at >= ? AND updated_at < ?",
+            [int(moment.timestamp() * 1_000_000) for moment in (interval.start, interval.end)],
+        ).fetchall()
+    assert made.metadata["dagster/row_count"] == rows > 0
+
+
+def test_one_mart_can_be_materialized_alone(run: RunDirectory) -> None:
+    """Selecting one table of a step that makes several records that table and no other."""
+    result = dg.materialize(
+        [pipeline.dbt_run_marts],
+        selection=["marts/fct_orders"],
+        partition_key=FIRST_DAY,
+        resources={"pipeline": resource(run)},
+    )
+    keys = [event.asset_key for event in result.get_asset_materialization_events()]
+    assert keys == [dg.AssetKey(["marts", "fct_orders"])]
+
+
+def test_a_failed_staging_test_stops_the_history_and_every_mart(
+    run: RunDirectory, job: dg.JobDefinition
+) -> None:
+    """A bad row fails its check and the step, once; nothing later starts, readers keep theirs."""
+    published, dashboard = run.published.resolve(), run.dashboard.read_bytes()
+    with sqlite3.connect(run.source_file) as connection:
+        connection.execute(
+            "UPDATE orders SET status = 'lost' WHERE id ="
+            " (SELECT id FROM orders WHERE updated_at >= ? LIMIT 1)",
+            [int(datetime(2025, 1, 2, tzinfo=UTC).timestamp() * 1_000_000)],
+        )
+    result = execute(job, run, SECOND_DAY)
+    assert list(states(result).items())[-1] == ("dbt_test_staging", "failed")
+    assert result.retry_attempts_for_node("dbt_test_staging") == 0
+    failed = {
+        check.check_name
+        for check in result.get_asset_check_evaluations()
+        if not check.passed and check.blocking
+    }
+    assert failed == {"order_status_is_known"}
+    assert (run.published.resolve(), run.dashboard.read_bytes()) == (published, dashboard)
+
+
+def test_a_stale_source_is_a_failed_check_that_blocks_the_extracts(
+    run: RunDirectory, job: dg.JobDefinition
+) -> None:
+    """Three days after the source's newest row no table is extracted."""
+    result = execute(job, run, "2025-01-05")
+    assert states(result) == {"check_source_freshness": "failed"}
+    checks = result.get_asset_check_evaluations()
+    assert [check.passed for check in checks] == [False] * len(TABLE_BY_NAME)
+    assert "stale" in str(checks[0].description)
+
+
+def test_a_source_that_is_away_is_tried_again(run: RunDirectory) -> None:
+    """An unreachable source is tried three times in all before the run fails."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        url = f"postgresql://reader@127.0.0.1:{probe.getsockname()[1]}/shop"
+    result = dg.materialize(
+        [pipeline.extract(ORDERS)],
+        partition_key=SECOND_DAY,
+        resources={"pipeline": resource(run, source_url=url)},
+        raise_on_error=False,
+    )
+    assert states(result) == {"extract_orders": "failed"}
+    assert result.retry_attempts_for_node("extract_orders") == 2
+
+
+def test_a_failed_run_notifies_once(run: RunDirectory, job: dg.JobDefinition) -> None:
+    """The sensor tells which step failed and why; it is silent where Dagster tries again."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = execute(job, run, "2025-01-05", instance)
+        for tags in ({}, {"dagster/will_retry": "true"}):
+            context = dg.build_run_status_sensor_context(
+                sensor_name="notify_failure",
+                dagster_event=result.get_run_failure_event(),
+                dagster_instance=instance,
+                dagster_run=result.dagster_run.with_tags({**result.dagster_run.tags, **tags}),
+                resources={"pipeline": resource(run)},
+            ).for_run_failure()
+            pipeline.notify_failure(context)
+    (message,) = [told for told in notifications(run) if told["kind"] == "failure"]
+    assert message["step"] == "check_source_freshness"
+    assert "stale" in json.dumps(message)
+
+
+def test_at_six_the_day_before_is_run() -> None:
+    """The schedule's tick of 10 January, 06:00 UTC, asks for the partition of the 9th."""
+    schedule = pipeline.every_morning
+    assert (schedule.cron_schedule, schedule.execution_timezone) == ("0 6 * * *", "UTC")
+    tick = dg.build_schedule_context(scheduled_execution_time=datetime(2025, 1, 10, 6, tzinfo=UTC))
+    request: Any = schedule(tick)
+    assert request.partition_key == "2025-01-09"
+
+
+def test_the_graph_that_the_api_shows_is_the_pipeline(services: Dagster) -> None:
+    """Between sources and dashboard lies dbt's own lineage, and every source table reaches it."""
+    query = "{ assetNodes { assetKey { path } dependencyKeys { path } } }"
+    graph = {
+        "/".join(node["assetKey"]["path"]): {
+            "/".join(key["path"]) for key in node["dependencyKeys"]
+        }
+        for node in services.client.ask(query)["assetNodes"]
+    }
+    expected = dbt_lineage()
+    expected["marts/dim_customers"].add("snapshots/snap_customers")  # the order of the steps
+    assert {asset: graph[asset] for asset in expected} == expected
+    sources = {f"source/{table}" for table in TABLE_BY_NAME}
+    assert sources <= with_all_upstream(graph)["sales_dashboard"]
+
+
+def test_the_services_listen_on_loopback_alone(services: Dagster) -> None:
+    """No service or anything that it started can be reached from another machine."""
+    listening = {
+        connection.laddr.ip
+        for process in psutil.Process().children(recursive=True)
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert {ip.removeprefix("::ffff:") for ip in listening} == {"127.0.0.1"}
