@@ -140,7 +140,9 @@ def pipeline(interval: str | None = None) -> dict[str, Rows]:
         rows[name] = as_specified(name)(name, current, wait_for=upstream)
 
     step("check_source_freshness")
-    extracts = as_specified(EXTRACT_STEPS[0]).map(EXTRACT_STEPS, unmapped(current))
+    fresh = [rows["check_source_freshness"]]
+    extract = as_specified(EXTRACT_STEPS[0])
+    extracts = extract.map(EXTRACT_STEPS, unmapped(current), wait_for=fresh)
     extracts.wait()
     rows.update(zip(EXTRACT_STEPS, extracts.result(), strict=True))
     with concurrency(WAREHOUSE, lease_duration=LEASE_SECONDS):

@@ -178,6 +178,7 @@ def prefect_environment(settings: VariantSettings, address: str, auth: str) -> d
         "PREFECT_SERVER_SERVICES_REPOSSESSOR_LOOP_SECONDS": "5",
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(home / "ui"),
+        "PREFECT_SERVER_UI_V2_ENABLED": "false",
         "PREFECT_WORKER_QUERY_SECONDS": "1",
     }
 
