@@ -24,7 +24,7 @@ from ecommerce_pipeline.service import Service, free_port
 from ecommerce_pipeline.source.postgres_server import running_server
 from ecommerce_pipeline.specification import EXTRACT_STEPS
 from ecommerce_pipeline.variant import VariantSettings
-from services import USER, airflow_environment, new_password, wait_for_callbacks
+from services import PASSWORDS, USER, airflow_environment, new_password, wait_for_callbacks
 
 HERE = Path(__file__).parent
 DAG_ID = "ecommerce_pipeline"
@@ -64,45 +64,61 @@ class Airflow:
         Raises:
             PipelineError: a service ends or does not become healthy; its log is named.
         """
-        home, logs = settings.run.tool_home, settings.run.path / "logs" / "airflow"
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        home, logs = settings.run.tool_home / "airflow", settings.run.path / "logs" / "airflow"
         logs.mkdir(parents=True, exist_ok=True)
-        self._database_url = self._stack.enter_context(running_server(home / "metadata"))
+        metadata = settings.run.tool_home / "metadata"
+        self._database_url = self._stack.enter_context(running_server(metadata))
         steps = self._stack.enter_context(step_server.running())
-        passwords = home / "passwords.json"
-        password = new_password(passwords)
         port = free_port()
+        password = new_password(home)
         environment = {
-            **airflow_environment(settings, port, self._database_url, passwords),
+            **airflow_environment(settings, port, self._database_url, home),
             step_server.ENVIRONMENT_VARIABLE: str(steps),
         }
         _migrate(environment, logs / "migrate.log")
         address = f"http://127.0.0.1:{port}"
         # What starts first stops last: tasks report to the API server until the scheduler is gone.
-        self._keep_up("api-server", environment, logs)
-        self._api = self._stack.enter_context(closing(Api(address)))
-        self._keep_up("dag-processor", environment, logs)
+        self._start_service("api-server", environment, logs)
+        self.api = self._stack.enter_context(closing(Api(address)))
+        self._start_service("dag-processor", environment, logs)
         self._stack.callback(self._let_callbacks_end)
-        self._keep_up("scheduler --skip-serve-logs", environment, logs)
+        self._start_service("scheduler --skip-serve-logs", environment, logs)
         _wait_until(self._is_healthy, "Airflow is not healthy", logs)
-        self._api.log_in(USER, password)
+        self.api.log_in(USER, password)
         _wait_until(self._knows_the_dag, "Airflow has not parsed the Dag", logs)
-        self._api.create("/api/v2/pools", WAREHOUSE_POOL)
-        self._addresses = {f"Airflow (user {USER}, password in {passwords})": address}
+        self.api.create("/api/v2/pools", WAREHOUSE_POOL)
+        self._addresses = {f"Airflow (user {USER}, password in {home / PASSWORDS})": address}
 
     def run_interval(self, interval: DataInterval) -> IntervalRun:
         """Trigger the interval's run, or clear it to run again where it exists, and wait."""
+        run = self.trigger(interval)
+        self.wait_until(lambda: self.api.get(run)["state"] in (SUCCESS, FAILED))
+        return self._interval_run(interval, self.api.get(run))
+
+    def trigger(self, interval: DataInterval) -> str:
+        """Have the interval run; the path of its run in the API."""
         body = {
             "logical_date": interval.start.isoformat(),
             "data_interval_start": interval.start.isoformat(),
             "data_interval_end": interval.end.isoformat(),
         }
-        run = self._api.create(f"{DAG}/dagRuns", body)
-        path = _run_path(run or self._runs([interval])[0])
-        if run is None:
-            self._api.post(f"{path}/clear", {"dry_run": False})
-        self._until(lambda: self._api.get(path)["state"] in (SUCCESS, FAILED))
-        return self._interval_run(interval, self._api.get(path))
+        created = self.api.create(f"{DAG}/dagRuns", body)
+        path = _run_path(created or self._runs([interval])[0])
+        if created is None:
+            self.api.post(f"{path}/clear", {"dry_run": False})
+        return path
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Poll until the condition holds, starting again a service that has ended."""
+        while True:
+            for service in self.services.values():
+                service.keep_running()
+            try:
+                if condition():
+                    return
+            except UnreachableError:
+                pass  # the API server is starting again
+            time.sleep(POLL_SECONDS)
 
     def backfill(self, intervals: Sequence[DataInterval]) -> list[IntervalRun]:
         """Run Airflow's own backfill from the first interval to the last and wait for its end."""
@@ -113,8 +129,8 @@ class Airflow:
             "max_active_runs": 1,
             "reprocess_behavior": "completed",
         }
-        path = f"/api/v2/backfills/{self._api.post('/api/v2/backfills', body)['id']}"
-        self._until(lambda: self._api.get(path)["completed_at"] is not None)
+        path = f"/api/v2/backfills/{self.api.post('/api/v2/backfills', body)['id']}"
+        self.wait_until(lambda: self.api.get(path)["completed_at"] is not None)
         runs = zip(intervals, self._runs(intervals), strict=True)
         return [self._interval_run(interval, run) for interval, run in runs]
 
@@ -123,7 +139,7 @@ class Airflow:
         self._stack.close()
         self.services.clear()
 
-    def _keep_up(self, arguments: str, environment: Mapping[str, str], logs: Path) -> None:
+    def _start_service(self, arguments: str, environment: Mapping[str, str], logs: Path) -> None:
         name, *_ = arguments.split()
         command = [sys.executable, "-m", "airflow", *arguments.split()]
         service = Service(f"airflow {name}", command, environment, logs / f"{name}.log")
@@ -139,33 +155,21 @@ class Airflow:
         for service in self.services.values():
             service.must_run()
         try:
-            health = self._api.get("/api/v2/monitor/health")
+            health = self.api.get("/api/v2/monitor/health")
         except UnreachableError:
             return False
         parts = ("metadatabase", "scheduler", "dag_processor")
         return all(health[part]["status"] == "healthy" for part in parts)
 
     def _knows_the_dag(self) -> bool:
-        for error in self._api.get("/api/v2/importErrors")["import_errors"]:
+        for error in self.api.get("/api/v2/importErrors")["import_errors"]:
             reason = error["stack_trace"].strip().splitlines()[-1]
             raise PipelineError(f"Airflow cannot import {error['filename']}: {reason}", "mend it")
-        return self._api.knows(DAG)
-
-    def _until(self, condition: Callable[[], bool]) -> None:
-        """Poll until the condition holds, starting again a service that has ended."""
-        while True:
-            for service in self.services.values():
-                service.keep_running()
-            try:
-                if condition():
-                    return
-            except UnreachableError:
-                pass  # the API server is starting again
-            time.sleep(POLL_SECONDS)
+        return self.api.knows(DAG)
 
     def _runs(self, intervals: Sequence[DataInterval]) -> list[Values]:
         """The Dag runs of the intervals, in the order of their logical dates."""
-        found = self._api.get(
+        found = self.api.get(
             f"{DAG}/dagRuns",
             logical_date_gte=intervals[0].start.isoformat(),
             logical_date_lte=intervals[-1].start.isoformat(),
@@ -176,7 +180,7 @@ class Airflow:
 
     def _interval_run(self, interval: DataInterval, run: Values) -> IntervalRun:
         self._failed |= run["state"] == FAILED
-        instances = self._api.get(f"{_run_path(run)}/taskInstances", limit=100)
+        instances = self.api.get(f"{_run_path(run)}/taskInstances", limit=100)
         steps = sorted(map(_step_run, instances["task_instances"]), key=_by_start)
         return IntervalRun(
             interval=str(interval),

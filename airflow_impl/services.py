@@ -20,6 +20,7 @@ from ecommerce_pipeline.variant import VariantSettings
 
 HERE = Path(__file__).parent
 USER = "admin"
+PASSWORDS = "passwords.json"
 
 
 def wait_for_callbacks(database_url: str, dag_processor: Service) -> None:
@@ -41,16 +42,17 @@ def wait_for_callbacks(database_url: str, dag_processor: Service) -> None:
                 return
 
 
-def new_password(file: Path) -> str:
-    """Write a random password for the one user to a private file that the API server reads."""
+def new_password(home: Path) -> str:
+    """Make Airflow's home, private, with a random password for the one user in it."""
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
     password = secrets.token_urlsafe(16)
-    file.touch(mode=0o600)
-    file.write_text(json.dumps({USER: password}))
+    (home / PASSWORDS).touch(mode=0o600)
+    (home / PASSWORDS).write_text(json.dumps({USER: password}))
     return password
 
 
 def airflow_environment(
-    settings: VariantSettings, port: int, database_url: str, passwords: Path
+    settings: VariantSettings, port: int, database_url: str, home: Path
 ) -> dict[str, str]:
     """The variables that every service gets: Airflow's settings, connections and variables."""
     logs = settings.run.path / "logs" / "airflow"
@@ -66,7 +68,7 @@ def airflow_environment(
         "core.execution_api_server_url": f"{address}/execution/",
         "core.fernet_key": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
         "core.simple_auth_manager_users": f"{USER}:admin",
-        "core.simple_auth_manager_passwords_file": passwords,
+        "core.simple_auth_manager_passwords_file": home / PASSWORDS,
         "database.sql_alchemy_conn": database,
         "database.sql_alchemy_conn_async": database,
         "api.host": "127.0.0.1",
@@ -76,6 +78,8 @@ def airflow_environment(
         "api_auth.jwt_secret": secrets.token_urlsafe(64),
         "scheduler.use_job_schedule": False,  # runs are triggered here, never by the clock
         "scheduler.scheduler_idle_sleep_time": 0.2,
+        "scheduler.scheduler_health_check_threshold": 20,
+        "scheduler.orphaned_tasks_check_interval": 10,
         "scheduler.task_instance_heartbeat_timeout": 30,
         "scheduler.task_instance_heartbeat_timeout_detection_interval": 2,
         "logging.base_log_folder": logs / "tasks",
@@ -85,7 +89,7 @@ def airflow_environment(
     inherited.pop("PYTHONDONTWRITEBYTECODE", None)  # else each service compiles Airflow anew
     return {
         **inherited,
-        "AIRFLOW_HOME": str(settings.run.tool_home),
+        "AIRFLOW_HOME": str(home),
         **{f"AIRFLOW__{key.replace('.', '__').upper()}": str(v) for key, v in options.items()},
         **pipeline_environment(settings),
     }
