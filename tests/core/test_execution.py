@@ -45,12 +45,12 @@ def context(tmp_path: Path, url: str) -> StepContext:
     return StepContext(run=RunDirectory(tmp_path), interval=INTERVAL, source_url=url)
 
 
-def children(server: Path) -> set[int]:
-    """The step processes that a server has running now."""
+def children() -> set[int]:
+    """The step processes that the servers of this test run have running now."""
     servers = [
         process
-        for process in psutil.process_iter(["cmdline"])
-        if "ecommerce_pipeline.step_server" in (process.info["cmdline"] or [])
+        for process in psutil.Process().children()
+        if "ecommerce_pipeline.step_server" in process.cmdline()
     ]
     return {
         child.pid
@@ -72,11 +72,11 @@ def test_a_step_that_takes_too_long_is_killed(
     tmp_path: Path, silent_url: str, server: Path
 ) -> None:
     """After its time-out a step fails as retryable, and its process is gone by then."""
-    before = children(server)
+    before = children()
     with pytest.raises(PipelineError, match=r"took longer than 0\.5 s") as caught:
         run_step("check_source_freshness", context(tmp_path, silent_url), timeout_seconds=0.5)
     assert caught.value.retryable
-    assert children(server) <= before
+    assert children() <= before
 
 
 def test_the_journal_notes_a_failed_attempt(tmp_path: Path, silent_url: str) -> None:
@@ -102,12 +102,12 @@ def test_a_step_dies_with_its_client(tmp_path: Path, silent_url: str, server: Pa
         "PIPELINE_RUN_DIR": str(tmp_path),
         "PIPELINE_SOURCE_URL": silent_url + "?connect_timeout=600",
     }
-    before = children(server)
+    before = children()
     client = subprocess.Popen([sys.executable, "-c", code], env=environment)
-    wait_until(lambda: children(server) - before)
+    wait_until(lambda: children() - before)
     client.send_signal(signal.SIGKILL)
     client.wait()
-    wait_until(lambda: not children(server) - before)
+    wait_until(lambda: not children() - before)
 
 
 def test_a_killed_step_is_reported_as_retryable(

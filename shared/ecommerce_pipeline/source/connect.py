@@ -41,9 +41,9 @@ def redact(url: str) -> str:
     """The URL without its password and parameters, to be shown in messages and records.
 
     Where it cannot be told apart for certain which part is the password, all but the scheme is
-    hidden. A single word, such as ``sqlite``, is no URL and is shown as it is.
+    hidden. A plain name, such as ``sqlite`` or ``shop.db``, is no URL and is shown as it is.
     """
-    if url.startswith(_SQLITE) or url.isidentifier():
+    if url.startswith(_SQLITE) or url.replace(".", "_").isidentifier():
         return url
     if url.startswith(_POSTGRES):
         return _redact_postgres(url)
