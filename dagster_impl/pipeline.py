@@ -6,8 +6,11 @@ An asset is a table or a file. Each step makes some of them or checks them, and 
 waits until it has succeeded.
 """
 
+import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterator
+from multiprocessing.process import BaseProcess
 from typing import Any, TypeAlias
 
 import dagster as dg
@@ -29,6 +32,9 @@ DAILY: dict[str, Any] = {
     "backfill_policy": dg.BackfillPolicy.multi_run(max_partitions_per_run=1),
 }
 DBT = {"manifest": catalog.MANIFEST, "dagster_dbt_translator": catalog.TRANSLATOR, **DAILY}
+# Where no step server is shared, each process would have to start its own: then one runs all.
+SIDE_BY_SIDE = step_server.ENVIRONMENT_VARIABLE in os.environ
+
 CheckContext: TypeAlias = dg.AssetCheckExecutionContext
 Made: TypeAlias = dg.MaterializeResult[Any]
 Verdicts: TypeAlias = Iterator[dg.AssetCheckResult]
@@ -59,6 +65,7 @@ class Pipeline(dg.ConfigurableResource[None]):
         self, context: dg.AssetExecutionContext | CheckContext
     ) -> tuple[StepContext, StepResult]:
         """Run the current step in a process of its own, which dies with this one."""
+        end_with_run()
         step_context = self.step_context(context.partition_key)
         try:
             return step_context, run_step(context.op_def.name, step_context)
@@ -75,6 +82,18 @@ class Pipeline(dg.ConfigurableResource[None]):
                 yield from verdicts(step_context, failure)
             raise
         yield from verdicts(step_context, None)
+
+
+def end_with_run() -> None:
+    """End this step's process when its run's is killed, lest it meet the run that resumes it."""
+    run = multiprocessing.parent_process()
+
+    def wait_and_end(run: BaseProcess) -> None:
+        run.join()
+        os._exit(1)
+
+    if run is not None and SIDE_BY_SIDE:
+        threading.Thread(target=wait_and_end, args=[run], daemon=True).start()
 
 
 def as_specified(step: str) -> dict[str, Any]:
@@ -285,8 +304,6 @@ side_by_side = dg.multiprocess_executor.configured(
         "start_method": {"forkserver": {"preload_modules": ["pipeline", *catalog.LATE_MODULES]}},
     }
 )
-# Without a step server that they share, each process would have to start its own.
-one_by_one = dg.in_process_executor
 
 defs = dg.Definitions(
     assets=[
@@ -312,5 +329,5 @@ defs = dg.Definitions(
             slack_webhook_url=variable("PIPELINE_SLACK_WEBHOOK_URL"),
         )
     },
-    executor=side_by_side if step_server.ENVIRONMENT_VARIABLE in os.environ else one_by_one,
+    executor=side_by_side if SIDE_BY_SIDE else dg.in_process_executor,
 )

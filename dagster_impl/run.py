@@ -12,10 +12,13 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import dagster as dg
+from dagster._core.execution.backfill import BulkActionStatus
 
 from client import LOCATION, PARTITION_TAG, Client, Run
 from ecommerce_pipeline import step_server
@@ -29,10 +32,20 @@ from ecommerce_pipeline.variant import VariantSettings
 
 HERE = Path(__file__).parent
 HOST = "127.0.0.1"
+CODE_SERVER = "code-server"
 START_SECONDS = 180.0
 TELL_SECONDS = 60.0
 POLL_SECONDS = 0.5
+WAITING = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.QUEUED]
+AT_WORK = [
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
 STATES = {"SUCCESS": SUCCESS, "FAILURE": FAILED, "CANCELED": FAILED, "SKIPPED": SKIPPED}
+
+
+T = TypeVar("T")
 
 
 class Dagster:
@@ -55,6 +68,7 @@ class Dagster:
         self._home, self._logs = settings.run.tool_home, settings.run.path / "logs" / "dagster"
         self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
         shutil.copy(HERE / "dagster.yaml", self._home)
+        self._give_up_unfinished()
         manifest_file()  # here, and not in every process that loads the code
         self._environment = {
             **{k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"},
@@ -66,7 +80,7 @@ class Dagster:
         }
         code, web = free_port(), free_port()
         location = ["-m", "pipeline", "--location-name", LOCATION]
-        self._serve("code-server", "dagster", "api", "grpc", "-h", HOST, "-p", str(code), *location)
+        self._serve(CODE_SERVER, "dagster", "api", "grpc", "-h", HOST, "-p", str(code), *location)
         self._until_up(lambda: _listens(code))
         workspace = self._workspace(code)
         self._serve("daemon", "dagster-daemon", "run", "-w", workspace)
@@ -77,51 +91,75 @@ class Dagster:
 
     def run_interval(self, interval: DataInterval) -> IntervalRun:
         """Launch the job for the interval's partition and wait for its end."""
-        run_id = self.client.launch(_partition(interval))
-        return self._wait(interval, run_id)
+        partition = _partition(interval)
+        return self.wait(interval, self.until(lambda: self.client.launch(partition)))
 
     def backfill(self, intervals: Sequence[DataInterval]) -> list[IntervalRun]:
         """Launch Dagster's own backfill of the job over the partitions and wait for its end."""
-        backfill = self.client.launch_backfill([_partition(interval) for interval in intervals])
+        partitions = [_partition(interval) for interval in intervals]
+        backfill = self.until(lambda: self.client.launch_backfill(partitions))
         self.until(lambda: self.client.backfill_is_over(backfill))
-        runs = self.client.runs(tags=[{"key": "dagster/backfill", "value": backfill}])
+        its_own = [{"key": "dagster/backfill", "value": backfill}]
+        runs = self.until(lambda: self.client.runs(tags=its_own))
         first = {_tags(run)[PARTITION_TAG]: run["runId"] for run in reversed(runs)}
         wanted = {interval: first.get(_partition(interval)) for interval in intervals}
-        return [self._wait(interval, run_id) for interval, run_id in wanted.items() if run_id]
+        return [self.wait(interval, run_id) for interval, run_id in wanted.items() if run_id]
 
     def stop(self) -> None:
         """Stop what launches runs first, and the code server, which holds them, last."""
         with self._stack:
-            for name in ("daemon", "webserver", "code-server"):
+            for name in ("daemon", "webserver", CODE_SERVER):
                 if name in self.services:
                     self.services.pop(name).stop()
 
-    def until(self, condition: Callable[[], bool]) -> None:
-        """Poll until the condition holds, starting again a service that has ended."""
+    def keep_up(self) -> None:
+        """Start again what has ended, as a service manager would."""
+        for name, service in self.services.items():
+            before = service.process
+            service.keep_running()
+            if name == CODE_SERVER and service.process is not before:
+                self._report_lost_runs()
+
+    def until(self, look: Callable[[], T | None]) -> T:
+        """Look until there is something to see, and keep the services up meanwhile."""
         while True:
-            for service in self.services.values():
-                service.keep_running()
-            try:
-                if condition():
-                    return
-            except OSError:
-                pass  # the webserver is starting again
+            self.keep_up()
+            with suppress(OSError):  # while the webserver starts again
+                if seen := look():
+                    return seen
             time.sleep(POLL_SECONDS)
 
-    def _wait(self, interval: DataInterval, run_id: str) -> IntervalRun:
+    def wait(self, interval: DataInterval, run_id: str) -> IntervalRun:
         """Wait for a run, for those that retry it, and for the message where all failed."""
-        self.until(lambda: _is_over(self._attempts(run_id)))
-        attempts = self._attempts(run_id)
+        attempts = self.until(lambda: self._ended_attempts(run_id))
         if attempts[-1]["status"] == "FAILURE":
             deadline = time.monotonic() + TELL_SECONDS
             last = attempts[-1]["runId"]
             self.until(lambda: time.monotonic() > deadline or self.client.failure_was_told(last))
         return _interval_run(interval, attempts)
 
-    def _attempts(self, run_id: str) -> list[Run]:
-        """The run and those that Dagster launched to retry it."""
+    def _ended_attempts(self, run_id: str) -> list[Run] | None:
+        """The run and those that Dagster launched to retry it, once no other follows."""
         retries = [{"key": "dagster/root_run_id", "value": run_id}]
-        return [*self.client.runs(runIds=[run_id]), *self.client.runs(tags=retries)]
+        attempts = [*self.client.runs(runIds=[run_id]), *self.client.runs(tags=retries)]
+        return attempts if _is_over(attempts[-1]) else None
+
+    def _give_up_unfinished(self) -> None:
+        """Cancel what services that were killed had begun: whoever started us triggers it anew."""
+        with self._instance() as instance:
+            for backfill in instance.get_backfills(status=BulkActionStatus.REQUESTED):
+                instance.update_backfill(backfill._replace(status=BulkActionStatus.CANCELED))
+            for run in instance.get_runs(dg.RunsFilter(statuses=[*WAITING, *AT_WORK])):
+                instance.report_run_canceled(run, "The services had been killed.")
+
+    def _report_lost_runs(self) -> None:
+        """Tell Dagster, which does not look, that runs died with their code server: it retries."""
+        with self._instance() as instance:
+            for run in instance.get_runs(dg.RunsFilter(statuses=AT_WORK)):
+                instance.report_run_failed(run, "The code server died, and the run with it.")
+
+    def _instance(self) -> dg.DagsterInstance:
+        return dg.DagsterInstance.from_config(str(self._home))
 
     def _serve(self, name: str, program: str, *arguments: str) -> None:
         command = [str(Path(sys.executable).with_name(program)), *arguments]
@@ -137,19 +175,16 @@ class Dagster:
 
     def _until_up(self, condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + START_SECONDS
-        while True:
+        while time.monotonic() < deadline:
             for service in self.services.values():
                 service.must_run()
-            try:
+            with suppress(OSError):  # while nobody listens yet
                 if condition():
                     return
-            except OSError:
-                pass  # nobody listens yet
-            if time.monotonic() > deadline:
-                raise PipelineError(
-                    f"Dagster is not healthy after {START_SECONDS:g} s", f"read {self._logs}"
-                )
             time.sleep(POLL_SECONDS)
+        raise PipelineError(
+            f"Dagster is not healthy after {START_SECONDS:g} s", f"read {self._logs}"
+        )
 
 
 def _partition(interval: DataInterval) -> str:
@@ -173,11 +208,11 @@ def _tags(run: Run) -> dict[str, str]:
     return {tag["key"]: tag["value"] for tag in run["tags"]}
 
 
-def _is_over(attempts: Sequence[Run]) -> bool:
-    """Whether the last of a run's attempts has ended and no other follows it."""
-    last = attempts[-1]
-    will_retry = _tags(last).get("dagster/will_retry") == "true"
-    return last["status"] in STATES and not (last["status"] == "FAILURE" and will_retry)
+def _is_over(run: Run) -> bool:
+    """Whether a run has ended and is not retried, which Dagster notes just after a failure."""
+    if run["status"] == "FAILURE":
+        return _tags(run).get("dagster/will_retry") == "false"
+    return run["status"] in STATES
 
 
 def _interval_run(interval: DataInterval, attempts: Sequence[Run]) -> IntervalRun:

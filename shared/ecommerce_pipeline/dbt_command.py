@@ -9,7 +9,6 @@ import contextlib
 import gc
 import importlib
 import logging
-import multiprocessing
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -17,15 +16,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import ecommerce_pipeline
 from ecommerce_pipeline.context import StepContext
+from ecommerce_pipeline.dbt_manifest import (
+    WAREHOUSE_PATH,
+    WAREHOUSE_VARIABLE,
+    parse_if_changed,
+    partial_parse_state,
+    project_folder,
+)
 from ecommerce_pipeline.errors import PipelineError
 
 if TYPE_CHECKING:
     from dbt.cli.main import dbtRunnerResult
-
-PROJECT_VARIABLE = "PIPELINE_DBT_PROJECT"
-WAREHOUSE_VARIABLE = "PIPELINE_WAREHOUSE"  # read by profiles.yml
 
 # What dbt imports only once a command needs it.
 _LATE_MODULES = (
@@ -37,32 +39,23 @@ _LATE_MODULES = (
     "dbt.task.test",
     "sqlparse",
 )
-_PARSED_PROJECT = "partial_parse.msgpack"
-
-# Where ``preload`` parsed a project; the folder lives as long as the process.
-_preloaded: dict[Path, tempfile.TemporaryDirectory[str]] = {}
 
 
 def preload() -> None:
-    """Import dbt and parse the project once, so that children forked from here need do neither.
+    """Import dbt, have the project parsed and fill dbt's caches, for children forked from here.
 
-    A project that does not parse is left for the step to report.
+    The parsing is another process's: dbt's parser starts threads, for which a forked child would
+    wait in vain; here dbt only reads what it left. A project that does not parse, or beside which
+    nothing can be written, is left to the steps.
     """
     for module in _LATE_MODULES:
         importlib.import_module(module)
-    with contextlib.suppress(PipelineError):
-        project = project_folder()
-        folder = tempfile.TemporaryDirectory(prefix="dbt-parsed-")
-        # dbt's parser starts threads, for which a forked child would wait in vain. So it runs in
-        # a process of its own, and this one only reads what it left, which fills dbt's caches.
-        parser = multiprocessing.get_context("fork").Process(
-            target=_parse, args=[project, Path(folder.name)]
-        )
-        parser.start()
-        parser.join()
-        if (Path(folder.name) / _PARSED_PROJECT).exists():
-            _parse(project, Path(folder.name))
-            _preloaded[project] = folder
+    with (
+        contextlib.suppress(PipelineError, OSError),
+        tempfile.TemporaryDirectory(prefix="dbt-preload-") as folder,
+    ):
+        parse_if_changed()
+        _invoke(["parse", "--no-write-json"], target=Path(folder), logs=Path(folder))
 
 
 def invoke(context: StepContext, command: Sequence[str]) -> dbtRunnerResult:
@@ -74,15 +67,8 @@ def invoke(context: StepContext, command: Sequence[str]) -> dbtRunnerResult:
     Raises:
         PipelineError: there is no dbt project where it should be.
     """
-    project = project_folder()
-    if project in _preloaded:
-        parsed = Path(_preloaded[project].name) / _PARSED_PROJECT
-        command = [*command, "--partial-parse-file-path", str(parsed)]
-    # The same relative path in every run folder, as dbt parses anew for another.
     with contextlib.chdir(warehouse_file(context).parent):
-        return _invoke(
-            command, project, target=context.run.dbt_target, logs=log_file(context).parent
-        )
+        return _invoke(command, target=context.run.dbt_target, logs=log_file(context).parent)
 
 
 def warehouse_file(context: StepContext) -> Path:
@@ -90,7 +76,7 @@ def warehouse_file(context: StepContext) -> Path:
 
     DuckDB shares a database within a process only between equal names.
     """
-    return context.run.path.resolve() / context.run.warehouse.name
+    return context.run.path.resolve() / WAREHOUSE_PATH
 
 
 def log_file(context: StepContext) -> Path:
@@ -98,28 +84,10 @@ def log_file(context: StepContext) -> Path:
     return context.run.dbt_target / "logs" / context.interval.label / "dbt.log"
 
 
-def project_folder() -> Path:
-    """The dbt project: ``PIPELINE_DBT_PROJECT``, else ``dbt_project/`` of this checkout.
-
-    Raises:
-        PipelineError: there is no dbt project in that folder.
-    """
-    checkout = Path(ecommerce_pipeline.__file__).parents[2]
-    folder = Path(os.environ.get(PROJECT_VARIABLE) or checkout / "dbt_project").absolute()
-    if not (folder / "dbt_project.yml").is_file():
-        raise PipelineError(
-            f"{folder} holds no dbt project", f"set {PROJECT_VARIABLE} to the folder that does"
-        )
-    return folder
-
-
-def _parse(project: Path, folder: Path) -> None:
-    _invoke(["parse", "--no-write-json"], project, target=folder, logs=folder)
-
-
-def _invoke(command: Sequence[str], project: Path, *, target: Path, logs: Path) -> dbtRunnerResult:
+def _invoke(command: Sequence[str], *, target: Path, logs: Path) -> dbtRunnerResult:
     from dbt.cli.main import dbtRunner
 
+    project = project_folder()
     arguments = [
         *command,
         *("--project-dir", str(project)),
@@ -130,8 +98,10 @@ def _invoke(command: Sequence[str], project: Path, *, target: Path, logs: Path) 
         *("--log-level-file", "debug"),
         "--no-print",
     ]
+    if state := partial_parse_state(project):
+        arguments += ["--partial-parse-file-path", str(state)]
     with _environment_kept(), _leaving_nothing_open():
-        os.environ[WAREHOUSE_VARIABLE] = "warehouse.duckdb"
+        os.environ[WAREHOUSE_VARIABLE] = WAREHOUSE_PATH
         return dbtRunner().invoke(arguments)
 
 
@@ -148,9 +118,13 @@ def _environment_kept() -> Iterator[None]:
 
 @contextmanager
 def _leaving_nothing_open() -> Iterator[None]:
-    """After the block, close dbt's log file and free the semaphores of its adapter."""
+    """After the block, close dbt's log file and free the semaphores of its adapter.
+
+    The garbage that holds them is sought only among what the block made.
+    """
     from dbt.adapters.factory import reset_adapters
 
+    gc.freeze()
     try:
         yield
     finally:
@@ -160,3 +134,4 @@ def _leaving_nothing_open() -> Iterator[None]:
             handler.close()
         reset_adapters()  # type: ignore[no-untyped-call]  # dbt leaves it without annotations
         gc.collect()
+        gc.unfreeze()

@@ -1,0 +1,186 @@
+"""SIGKILL of Dagster's processes in the middle of a step; what was measured is written down."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from client import Run
+from ecommerce_pipeline import journal
+from ecommerce_pipeline.record import SUCCESS, IntervalRun
+from ecommerce_pipeline.variant import VariantSettings
+from proof import faults
+from proof.faults import DAYS, Fault, Stage
+from run import CODE_SERVER, Dagster
+
+ITSELF = "itself"
+RESUMED = "python dagster_impl/run.py --resume"
+EVENTS = """query ($id: ID!) {
+  answer: runOrError(runId: $id) { ... on Run { eventConnection { events {
+    ... on MessageEvent { message stepKey }
+    ... on DisplayableEvent { metadataEntries { label ... on TextMetadataEntry { text } } }
+  } } } }
+}"""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A running variant, in a folder whose second day is about to be interrupted."""
+
+    stage: Stage
+    settings: VariantSettings
+    variant: Dagster
+
+    def launch(self) -> str:
+        """Have the second day run; the run's id."""
+        return self.variant.client.launch(DAYS[1])
+
+    def shown(self, run_id: str) -> Run:
+        """The run as the API shows it."""
+        return self.variant.client.runs(runIds=[run_id])[0]
+
+    def has_failed(self, run_id: str) -> bool:
+        """Whether the API shows the run as failed."""
+        return bool(self.shown(run_id)["status"] == "FAILURE")
+
+    def process(self, run_id: str, message: str) -> psutil.Process:
+        """The process whose id Dagster tells beside such a message."""
+        events = self.variant.client.ask(EVENTS, id=run_id)["answer"]["eventConnection"]["events"]
+        (pid,) = {
+            entry["text"]
+            for event in events
+            if message in event["message"]
+            for entry in event["metadataEntries"]
+            if entry["label"] == "pid"
+        }
+        return psutil.Process(int(pid))
+
+    def step_process(self, run_id: str, step: str) -> psutil.Process:
+        """The process in which Dagster runs the step."""
+        return self.process(run_id, f'Executing step "{step}" in subprocess')
+
+    def run_process(self, run_id: str) -> psutil.Process:
+        """The process that starts the steps of the run."""
+        return self.process(run_id, "Executing steps using multiprocess executor")
+
+    def services(self, *names: str) -> list[psutil.Process]:
+        """The processes of some services."""
+        return [psutil.Process(self.variant.services[name].process.pid) for name in names]
+
+    def kill(
+        self, step: str, victims: Callable[[], list[psutil.Process]], seen: Callable[[], bool]
+    ) -> float | None:
+        """SIGKILL the victims while the step is at work; how long until the API tells of it."""
+        with faults.frozen_step(self.settings.run, self.stage.interval, step) as process:
+            moment = faults.kill(victims())
+        detected = faults.seconds_until(seen, faults.PATIENCE_SECONDS, since=moment)
+        faults.wait_for(lambda: faults.has_ended(process), f"{step} to end with its client")
+        return detected
+
+    def conclude(self, run_id: str, fault: Fault) -> IntervalRun:
+        """Wait until the run, or a retry of it, has succeeded; compare, and note the fault."""
+        interval_run = self.variant.wait(self.stage.interval, run_id)
+        self.compare(fault)
+        assert interval_run.state == SUCCESS
+        return interval_run
+
+    def compare(self, fault: Fault) -> None:
+        """Note whether what is left equals the run left alone, and insist on it."""
+        differences = self.stage.differences(self.settings.run)
+        faults.note("dagster", replace(fault, equal=not differences))
+        assert differences == []
+
+    def times_done(self) -> Counter[str]:
+        """How often each step was done for the second day."""
+        entries = journal.read(self.settings.run, self.stage.interval)
+        return Counter(entry.step for entry in entries if entry.outcome == journal.SUCCESS)
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
+    return faults.prepare_stage(tmp_path_factory.mktemp("stage"))
+
+
+@pytest.fixture
+def scene(stage: Stage, tmp_path: Path) -> Iterator[Scene]:
+    settings = stage.copy_to(tmp_path / "run")
+    variant = Dagster()
+    try:
+        variant.start(settings)
+        yield Scene(stage, settings, variant)
+    finally:
+        variant.stop()
+
+
+@pytest.mark.parametrize("step", ["extract_orders", "dbt_run_marts"])
+def test_a_killed_step_is_tried_again(scene: Scene, step: str) -> None:
+    """The run's process sees the death, and the step's retry policy applies."""
+    run_id = scene.launch()
+
+    def attempt_is_over() -> bool:
+        (stats,) = [s for s in scene.shown(run_id)["stepStats"] if s["stepKey"] == step]
+        return len(stats["attempts"]) == 1
+
+    detected = scene.kill(step, lambda: [scene.step_process(run_id, step)], attempt_is_over)
+    interval_run = scene.conclude(run_id, Fault("the step's process", step, detected, ITSELF))
+    assert {s.name: s.attempts for s in interval_run.steps}[step] == 2
+    assert set(scene.times_done().values()) == {1}
+
+
+def test_a_killed_run_is_resumed(scene: Scene) -> None:
+    """Its steps end with it; the code server sees it, and a second run goes on where it was."""
+    step = "dbt_run_staging"
+    run_id = scene.launch()
+    run = scene.settings.run
+    with faults.frozen_step(run, scene.stage.interval, step):
+        orphan = scene.step_process(run_id, step)
+        moment = faults.kill([scene.run_process(run_id)])
+        faults.wait_for(lambda: faults.has_ended(orphan), "the step to end with its run", 10)
+    detected = faults.seconds_until(lambda: scene.has_failed(run_id), 60, since=moment)
+    scene.conclude(run_id, Fault("the run's process", step, detected, ITSELF))
+    assert detected is not None
+    assert (scene.times_done()["load_raw"], scene.times_done()[step]) == (1, 1)
+
+
+def test_a_run_outlives_daemon_and_webserver(scene: Scene) -> None:
+    """While they are away the steps go on; nothing is done twice."""
+    step = "dbt_test_staging"
+    run_id = scene.launch()
+    with faults.frozen_step(scene.settings.run, scene.stage.interval, step):
+        faults.kill(scene.services("daemon", "webserver"))
+    scene.conclude(run_id, Fault("the daemon and the webserver", step, None, ITSELF))
+    assert set(scene.times_done().values()) == {1}
+
+
+def test_a_run_that_died_with_its_code_server_is_resumed(scene: Scene) -> None:
+    """Dagster does not look; whoever starts the code server again tells it, and it resumes."""
+    step = "dbt_snapshot"
+    run_id = scene.launch()
+
+    def seen() -> bool:
+        scene.variant.keep_up()
+        return scene.has_failed(run_id)
+
+    victims = scene.services(CODE_SERVER)
+    detected = scene.kill(step, lambda: [*victims, scene.run_process(run_id)], seen)
+    scene.conclude(run_id, Fault("the code server and the run's process", step, detected, ITSELF))
+    assert scene.times_done()["load_raw"] == 1
+
+
+def test_after_a_power_cut_the_interval_is_run_again(scene: Scene) -> None:
+    """Nothing is left to see the death; the services' next start gives up what was unfinished."""
+    step = "dbt_run_marts"
+    run_id = scene.launch()
+    with faults.frozen_step(scene.settings.run, scene.stage.interval, step):
+        services = scene.services("daemon", "webserver", CODE_SERVER)
+        faults.kill([*services, scene.run_process(run_id), scene.step_process(run_id, step)])
+    scene.variant.stop()
+    scene.variant.start(scene.settings)
+    interval_run = scene.variant.run_interval(scene.stage.interval)
+    scene.compare(Fault("everything at once", step, None, RESUMED))
+    assert (interval_run.state, scene.shown(run_id)["status"]) == (SUCCESS, "CANCELED")
