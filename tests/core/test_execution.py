@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -46,18 +47,18 @@ def context(tmp_path: Path, url: str) -> StepContext:
 
 
 def children() -> set[int]:
-    """The step processes that the servers of this test run have running now."""
-    servers = [
-        process
-        for process in psutil.Process().children()
-        if "ecommerce_pipeline.step_server" in process.cmdline()
-    ]
+    """The step processes that the servers of this test run have forked and not yet lost."""
+    servers = [process for process in psutil.Process().children() if _is_forked_server(process)]
     return {
-        child.pid
-        for process in servers
-        for child in process.children()
-        if child.status() != psutil.STATUS_ZOMBIE
+        child.pid for server in servers for child in server.children() if _is_forked_server(child)
     }
+
+
+def _is_forked_server(process: psutil.Process) -> bool:
+    """Whether it runs the server's own command, unlike a zombie or Python's helper."""
+    with contextlib.suppress(psutil.Error):
+        return "ecommerce_pipeline.step_server" in process.cmdline()
+    return False
 
 
 def wait_until(condition: Callable[[], object]) -> None:
