@@ -88,11 +88,11 @@ def as_specified(step: str) -> Task[[str, DataInterval], Rows]:
     )
 
 
-def interval_of(text: str | None, scheduled: datetime | None) -> DataInterval:
+def interval_of(text: str | None, scheduled: datetime) -> DataInterval:
     """The interval that was named, else the UTC day before the one in which the run was due."""
-    if text is None and scheduled is not None:
-        return DataInterval.for_day(scheduled.astimezone(UTC).date() - DAY)
-    return DataInterval.parse(text or "")
+    if text is not None:
+        return DataInterval.parse(text)
+    return DataInterval.for_day(scheduled.astimezone(UTC).date() - DAY)
 
 
 def current_interval() -> DataInterval:
@@ -101,11 +101,20 @@ def current_interval() -> DataInterval:
     return interval_of(this.parameters.get("interval"), this.scheduled_start_time)
 
 
+def flow_run_name() -> str:
+    """The interval's short name; what is no interval, the flow itself refuses."""
+    try:
+        return current_interval().label
+    except PipelineError:
+        return str(runtime.flow_run.parameters["interval"])
+
+
 def notify_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Notify of a run that failed, or that crashed for the last time, and of its failed steps."""
-    if state.is_crashed() and flow_run.run_count < MAX_ATTEMPTS:
+    """Notify of a run that failed, or crashed and will not be resumed, and of its failed steps."""
+    if state.is_crashed() and 0 < flow_run.run_count < MAX_ATTEMPTS:
         return
-    interval = interval_of(flow_run.parameters.get("interval"), flow_run.expected_start_time)
+    scheduled = cast("datetime", flow_run.expected_start_time)
+    interval = interval_of(flow_run.parameters.get("interval"), scheduled)
     context = step_context(interval)
     begun = flow_run.start_time or interval.end
     attempts = [a for a in journal.read(context.run, interval) if a.started_at >= begun]
@@ -119,7 +128,7 @@ side_by_side: Any = ThreadPoolTaskRunner(max_workers=MAX_PARALLEL_STEPS)
 
 @flow(
     name=PIPELINE_FLOW,
-    flow_run_name=lambda: current_interval().label,
+    flow_run_name=flow_run_name,
     task_runner=side_by_side,
     persist_result=True,  # a resumed backfill skips the intervals that are done
     on_failure=[notify_failure],

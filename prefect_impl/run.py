@@ -117,7 +117,7 @@ class Prefect:
                 run = self.api.read_run(run_id)
             except httpx.TransportError:
                 continue  # the server is starting again
-            resumes = run["state_type"] == "CRASHED" and run["run_count"] < MAX_ATTEMPTS
+            resumes = run["state_type"] == "CRASHED" and 0 < run["run_count"] < MAX_ATTEMPTS
             if run["state_type"] in STATES and not resumes:
                 return
             time.sleep(POLL_SECONDS)

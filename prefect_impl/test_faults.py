@@ -59,6 +59,7 @@ class Scene:
         faults.note("prefect", replace(fault, equal=not differences))
         assert self.variant.api.read_run(run_id)["state_name"] == "Completed"
         assert differences == []
+        assert '"kind": "failure"' not in self.run.notifications.read_text()
 
     def times_done(self) -> Counter[str]:
         """How often each step was done for the second day."""

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from operator import attrgetter
 from pathlib import Path
+from uuid import uuid4
 
 import psutil
 import pytest
@@ -24,7 +25,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, TaskRun
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.flow_engine import run_flow
-from prefect.states import Scheduled
+from prefect.states import Crashed, Scheduled
 from prefect.testing.utilities import prefect_test_harness
 
 import deployment
@@ -35,7 +36,14 @@ from ecommerce_pipeline.datasets import load_dataset
 from ecommerce_pipeline.interval import DataInterval, parse_day
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.specification import EXTRACT_STEPS, STEP_NAMES, STEPS
-from pipeline import as_specified, backfill, interval_of, pipeline, step_context
+from pipeline import (
+    as_specified,
+    backfill,
+    interval_of,
+    notify_failure,
+    pipeline,
+    step_context,
+)
 from proof.control import advance_source, fill_source
 
 FIRST_DAY, SECOND_DAY = "2025-01-01", "2025-01-02"
@@ -161,6 +169,20 @@ def test_a_failed_staging_test_stops_the_marts(run: RunDirectory) -> None:
     assert '"step": "dbt_test_staging"' in message
 
 
+@pytest.mark.parametrize(("run_count", "messages"), [(0, 1), (1, 0), (2, 0), (3, 1)])
+def test_only_a_crash_that_is_not_resumed_is_told(
+    run: RunDirectory, run_count: int, messages: int
+) -> None:
+    """A crash is told when the run never began, or has begun as often as it may."""
+    run.notifications.unlink()
+    crashed = FlowRun(
+        flow_id=uuid4(), run_count=run_count, parameters={"interval": SECOND_DAY}, name=SECOND_DAY
+    )
+    notify_failure(pipeline, crashed, Crashed(message="The process died."))
+    told = run.notifications.read_text().splitlines() if run.notifications.exists() else []
+    assert len(told) == messages
+
+
 def test_a_source_that_is_away_is_tried_again(
     run: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -237,6 +259,14 @@ def test_a_scheduled_run_processes_the_day_before() -> None:
     due = datetime(2025, 3, 1, 6, tzinfo=UTC)
     assert interval_of(None, due) == DataInterval.parse("2025-02-28")
     assert interval_of("2025-01-31", due) == DataInterval.parse("2025-01-31")
+
+
+def test_what_is_no_interval_is_refused_in_one_line(run: RunDirectory) -> None:
+    """A malformed interval fails the run before any step, saying how to write one."""
+    state = pipeline("2025-13-99", return_state=True)
+    assert state.is_failed()
+    assert "'2025-13-99' is not a calendar date; write it as YYYY-MM-DD" in str(state.message)
+    assert steps_run(run) == []
 
 
 def test_a_deployment_holds_schedule_limits_and_settings(
