@@ -69,6 +69,13 @@ MART_CHECKS = (
         "SELECT count(*) FROM marts.fct_page_views",
     ),
     Check(
+        "number of page views whose key fct_page_views lacks",
+        "SELECT 0",
+        "SELECT count(*) FROM raw.page_views AS kept WHERE NOT EXISTS"
+        " (FROM marts.fct_page_views AS mart WHERE mart.session_id = kept.session_id"
+        " AND mart.page_url = kept.page_url AND mart.viewed_at = kept.viewed_at)",
+    ),
+    Check(
         "duration of fct_page_views in seconds",
         "SELECT sum(duration_seconds) FROM raw.page_views",
         "SELECT sum(duration_seconds) FROM marts.fct_page_views",
@@ -97,7 +104,7 @@ MART_CHECKS = (
 )
 
 # Whole numbers throughout, halves rounded away from zero: another way than the mart's decimals.
-_REVENUE_DIFFERENCES = """
+_DAILY_DIFFERENCES = """
     WITH exact AS (
         SELECT
             CAST(timezone('UTC', orders.created_at) AS DATE) AS order_date,
@@ -105,7 +112,9 @@ _REVENUE_DIFFERENCES = """
             sum(
                 (items.quantity::HUGEINT * items.unit_price_cents - items.discount_cents)
                 * (10000 + orders.tax_rate_bp)
-            )::HUGEINT AS microdollars
+            )::HUGEINT AS microdollars,
+            count(DISTINCT orders.id) AS order_count,
+            sum(items.quantity) AS units
         FROM raw.order_items AS items
         JOIN raw.orders AS orders ON items.order_id = orders.id
         LEFT JOIN raw.products AS products ON items.product_id = products.id
@@ -113,21 +122,23 @@ _REVENUE_DIFFERENCES = """
         GROUP BY ALL
     ),
     expected AS (
-        SELECT
-            order_date,
-            category,
-            sign(microdollars) * ((abs(microdollars) + 5000) // 10000) AS cents
-        FROM exact
+        SELECT *, sign(microdollars) * ((abs(microdollars) + 5000) // 10000) AS cents FROM exact
+    ),
+    mart AS (
+        SELECT *, (revenue::DECIMAL(38, 2) * 100)::HUGEINT AS cents
+        FROM marts.daily_revenue_by_category
     )
     SELECT
         coalesce(expected.order_date, mart.order_date),
         coalesce(expected.category, mart.category),
-        expected.cents,
-        mart.revenue * 100
+        {'revenue in cents': expected.cents, 'orders': expected.order_count,
+         'units': expected.units},
+        {'revenue in cents': mart.cents, 'orders': mart.order_count, 'units': mart.units}
     FROM expected
-    FULL JOIN marts.daily_revenue_by_category AS mart
+    FULL JOIN mart
         ON expected.order_date = mart.order_date AND expected.category = mart.category
-    WHERE expected.cents IS DISTINCT FROM mart.revenue * 100
+    WHERE (expected.cents, expected.order_count, expected.units)
+        IS DISTINCT FROM (mart.cents, mart.order_count, mart.units)
     ORDER BY 1, 2
     LIMIT 1
 """
@@ -147,7 +158,7 @@ def validate_interval(context: StepContext) -> StepResult:
             _compare(
                 check.name, _value(connection, check.expected), _value(connection, check.actual)
             )
-        _check_revenue(connection)
+        _check_daily_revenue(connection)
     return StepResult(rows=rows, details={"mart_checks": len(MART_CHECKS) + 1})
 
 
@@ -177,9 +188,10 @@ def _missing(connection: duckdb.DuckDBPyConnection, table: Table, path: Path) ->
     )
 
 
-def _check_revenue(connection: duckdb.DuckDBPyConnection) -> None:
-    for day, category, expected, actual in connection.execute(_REVENUE_DIFFERENCES).fetchall():
-        _compare(f"revenue of {category!r} on {day} in cents", expected, actual)
+def _check_daily_revenue(connection: duckdb.DuckDBPyConnection) -> None:
+    for day, category, expected, actual in connection.execute(_DAILY_DIFFERENCES).fetchall():
+        for number in expected:
+            _compare(f"{number} of {category!r} on {day}", expected[number], actual[number])
 
 
 def _value(connection: duckdb.DuckDBPyConnection, query: str, *parameters: str) -> int:

@@ -43,8 +43,18 @@ TAMPERINGS = {
     "rows of dim_products": "DELETE FROM marts.dim_products WHERE product_id ="
     " (SELECT min(product_id) FROM marts.dim_products)",
     "price of dim_products in cents": "UPDATE marts.dim_products SET price = price + 0.01",
-    "revenue of 'unknown'": "UPDATE marts.daily_revenue_by_category"
+    "revenue in cents of 'unknown'": "UPDATE marts.daily_revenue_by_category"
     " SET revenue = revenue + 0.01 WHERE category = 'unknown'",
+    "orders of 'unknown'": "UPDATE marts.daily_revenue_by_category"
+    " SET order_count = order_count + 1 WHERE category = 'unknown'",
+    "units of '": "UPDATE marts.daily_revenue_by_category"
+    " SET units = units + CASE category WHEN 'unknown' THEN 1 ELSE -1 END WHERE category IN"
+    " ('unknown', (SELECT min(category) FROM marts.daily_revenue_by_category))",
+    "revenue in cents of 'sold nowhere'": "INSERT INTO marts.daily_revenue_by_category"
+    " VALUES (DATE '2025-01-01', 'sold nowhere', 1, 1, 0)",
+    "number of page views whose key fct_page_views lacks": "UPDATE marts.fct_page_views"
+    " SET page_url = page_url || '?' WHERE page_view_id ="
+    " (SELECT min(page_view_id) FROM marts.fct_page_views)",
     "landed rows of orders missing from raw": "UPDATE raw.orders SET user_id = user_id - 1",
 }
 
