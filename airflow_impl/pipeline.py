@@ -1,4 +1,10 @@
-"""The pipeline under Airflow: each UTC day, processed at six the morning after."""
+"""The pipeline under Airflow: each UTC day is processed at six the morning after.
+
+It needs the connections `source_db` and `slack`, the variable `pipeline_run_dir` and the one-slot
+pool `warehouse`. A run can be cleared, repeated or backfilled at any time: every step is
+idempotent, atomic, and keyed on the run's data interval. A failed test stops all that follows, and
+readers keep what was published last.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +46,7 @@ def step_context(context: Context) -> StepContext:
         run=RunDirectory(Path(Variable.get("pipeline_run_dir"))),
         interval=data_interval(context),
         source_url=database_url(Connection.get("source_db")),
-        max_staleness=timedelta(hours=float(Variable.get("pipeline_max_staleness_hours"))),
+        max_staleness=timedelta(hours=float(Variable.get("pipeline_max_staleness_hours", 48))),
         slack_webhook_url=Connection.get("slack").password,
     )
 

@@ -6,10 +6,12 @@ import json
 import os
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -241,6 +243,15 @@ def run(
     return run
 
 
+def forked(parent: psutil.Process) -> list[psutil.Process]:
+    """The children that run the step server's code: servers of ours, or the steps of a server."""
+    children = []
+    for child in parent.children():
+        with suppress(psutil.ZombieProcess, psutil.NoSuchProcess):
+            children += [child] if step_server.__name__ in child.cmdline() else []
+    return children
+
+
 def states(dag_run: DagRun) -> dict[str, str]:
     """The states of the task instances; those of the mapped one go by their numbers."""
     return {
@@ -276,6 +287,33 @@ def test_a_failed_staging_test_stops_the_marts(dag: DAG, run: RunDirectory) -> N
     assert not run.published.exists()
     attempts = [e.step for e in journal.read(run) if e.outcome != journal.SUCCESS]
     assert attempts == ["dbt_test_staging"]
+
+
+def test_a_stale_source_fails_the_check_at_once(dag: DAG, run: RunDirectory) -> None:
+    """A source that stood still for days before the interval's end stops everything."""
+    seen = states(dag.test(logical_date=NEXT_DAY + timedelta(days=3)))
+    assert seen.pop("check_source_freshness") == "failed"
+    assert set(seen.values()) == {"upstream_failed"}
+    (attempt,) = journal.read(run)
+    assert "the source is stale" in str(attempt.details["error"])
+
+
+def test_a_timeout_leaves_no_step_at_work(
+    dag: DAG, run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``execution_timeout`` ends the task, and with it the process in which its step hangs."""
+    check = dag.get_task("check_source_freshness")
+    monkeypatch.setattr(check, "execution_timeout", timedelta(seconds=2))
+    monkeypatch.setattr(check, "retries", 0)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://reader@127.0.0.1:{silent.getsockname()[1]}/shop"
+        monkeypatch.setenv("AIRFLOW_CONN_SOURCE_DB", source_connection(url))
+        dag_run = dag.test(logical_date=NEXT_DAY)
+    assert states(dag_run)["check_source_freshness"] == "failed"
+    (attempt,) = journal.read(run)
+    assert attempt.seconds >= 2
+    assert run.step_log(attempt.step, DataInterval.parse(DAY)).exists()
+    assert [step for server in forked(psutil.Process()) for step in forked(server)] == []
 
 
 @dataclass(frozen=True)

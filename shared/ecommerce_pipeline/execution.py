@@ -44,8 +44,9 @@ def run_step(
     started = datetime.now(UTC)
     try:
         result = _ask(name, context, timeout)
-    except PipelineError as error:
-        _note(name, context, started, "failed", StepResult(details={"error": str(error)}))
+    except BaseException as error:  # a tool's own time-out or cancellation is an attempt, too
+        reason = str(error) or type(error).__name__
+        _note(name, context, started, "failed", StepResult(details={"error": reason}))
         raise
     _note(name, context, started, "success", result)
     return result
