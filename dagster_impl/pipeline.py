@@ -26,7 +26,8 @@ from ecommerce_pipeline.interval import DAY, DataInterval
 from ecommerce_pipeline.result import StepResult
 from ecommerce_pipeline.specification import MAX_PARALLEL_STEPS, STEP_BY_NAME
 
-DAYS = dg.DailyPartitionsDefinition(start_date="2017-01-01", timezone="UTC")
+FIRST_DAY = os.environ.get("PIPELINE_FIRST_DAY", "2017-01-01")
+DAYS = dg.DailyPartitionsDefinition(start_date=FIRST_DAY, timezone="UTC")
 DAILY: dict[str, Any] = {
     "partitions_def": DAYS,
     "backfill_policy": dg.BackfillPolicy.multi_run(max_partitions_per_run=1),
