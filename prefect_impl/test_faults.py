@@ -13,6 +13,7 @@ import pytest
 from constants import BACKFILL_DEPLOYMENT, BACKFILL_FLOW, PIPELINE_DEPLOYMENT, PIPELINE_FLOW
 from ecommerce_pipeline import journal
 from ecommerce_pipeline.run_directory import RunDirectory
+from ecommerce_pipeline.specification import STEP_NAMES
 from proof import faults
 from proof.faults import DAYS, Fault, Stage
 from run import Prefect
@@ -92,6 +93,9 @@ def test_a_killed_flow_run_goes_on_by_itself(scene: Scene, step: str) -> None:
     assert detected is not None
     assert scene.times_done()["check_source_freshness"] == 1
     assert scene.times_done()[step] == 1
+    recorded = scene.variant.api.interval_run(scene.variant.api.read_run(run_id))
+    assert sorted(made.name for made in recorded.steps) == sorted(STEP_NAMES)
+    assert {made.state for made in recorded.steps} == {"success"}
 
 
 def test_a_killed_backfill_goes_on_by_itself(scene: Scene) -> None:

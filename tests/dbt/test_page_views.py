@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from ecommerce_pipeline import dbt_command
@@ -41,7 +41,10 @@ def build(shop: Shop, *flags: str) -> list[tuple[Any, ...]]:
 
 
 @settings(
-    max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=5,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],  # to shrink would take minutes
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(batches=st.lists(st.lists(page_views, max_size=10), min_size=1, max_size=3))
 def test_incremental_equals_full_refresh(shop: Shop, batches: list[list[Row]]) -> None:
