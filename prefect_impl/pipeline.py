@@ -18,6 +18,7 @@ from prefect import Flow, State, Task, flow, runtime, task, unmapped
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.blocks.system import Secret
 from prefect.cache_policies import INPUTS, RUN_ID
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, TaskRun
 from prefect.concurrency.sync import concurrency
 from prefect.settings import PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS, temporary_settings
@@ -111,6 +112,8 @@ def flow_run_name() -> str:
 
 def notify_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """Notify of a run that failed, or crashed and will not be resumed, and of its failed steps."""
+    with get_client(sync_client=True) as client:
+        flow_run = client.read_flow_run(flow_run.id)  # a worker's is from before the run began
     if state.is_crashed() and 0 < flow_run.run_count < MAX_ATTEMPTS:
         return
     scheduled = cast("datetime", flow_run.expected_start_time)

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from operator import attrgetter
 from pathlib import Path
-from uuid import uuid4
 
 import psutil
 import pytest
@@ -25,7 +24,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, TaskRun
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.flow_engine import run_flow
-from prefect.states import Crashed, Scheduled
+from prefect.states import Crashed, Running, Scheduled
 from prefect.testing.utilities import prefect_test_harness
 
 import deployment
@@ -175,10 +174,12 @@ def test_only_a_crash_that_is_not_resumed_is_told(
 ) -> None:
     """A crash is told when the run never began, or has begun as often as it may."""
     run.notifications.unlink()
-    crashed = FlowRun(
-        flow_id=uuid4(), run_count=run_count, parameters={"interval": SECOND_DAY}, name=SECOND_DAY
-    )
-    notify_failure(pipeline, crashed, Crashed(message="The process died."))
+    with get_client(sync_client=True) as client:
+        submitted = client.create_flow_run(pipeline, parameters={"interval": SECOND_DAY})
+        for _ in range(run_count):
+            client.set_flow_run_state(submitted.id, Running(), force=True)
+            client.set_flow_run_state(submitted.id, Scheduled(), force=True)
+    notify_failure(pipeline, submitted, Crashed(message="The process died."))
     told = run.notifications.read_text().splitlines() if run.notifications.exists() else []
     assert len(told) == messages
 
