@@ -109,7 +109,10 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run(
-        "mypy", "--explicit-package-bases", *CHECKED_BY_MYPY, env={"MYPYPATH": "shared:tests:benchmarks/extract"}
+        "mypy",
+        "--explicit-package-bases",
+        *CHECKED_BY_MYPY,
+        env={"MYPYPATH": "shared:tests:benchmarks/extract"},
     )
     for environment in VARIANTS.values():
         session.run("mypy", environment.folder)
