@@ -16,6 +16,7 @@ import pytest
 from api import UnreachableError
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.specification import EXTRACT_STEPS
+from ecommerce_pipeline.variant import started
 from proof import faults
 from proof.faults import Fault, Stage
 from run import Airflow
@@ -102,12 +103,8 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
 @pytest.fixture
 def scene(stage: Stage, tmp_path: Path) -> Iterator[Scene]:
     settings = stage.copy_to(tmp_path / "run")
-    variant = Airflow()
-    try:
-        variant.start(settings)
+    with started(Airflow(), settings) as variant:
         yield Scene(stage, settings.run, variant)
-    finally:
-        variant.stop()
 
 
 @pytest.mark.parametrize("step", ["extract_orders", "dbt_run_marts"])

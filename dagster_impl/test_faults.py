@@ -11,9 +11,8 @@ import psutil
 import pytest
 
 from client import Run
-from ecommerce_pipeline import journal
 from ecommerce_pipeline.record import SUCCESS, IntervalRun
-from ecommerce_pipeline.variant import VariantSettings
+from ecommerce_pipeline.variant import VariantSettings, started
 from proof import faults
 from proof.faults import DAYS, Fault, Stage
 from run import CODE_SERVER, Dagster
@@ -97,8 +96,7 @@ class Scene:
 
     def times_done(self) -> Counter[str]:
         """How often each step was done for the second day."""
-        entries = journal.read(self.settings.run, self.stage.interval)
-        return Counter(entry.step for entry in entries if entry.outcome == journal.SUCCESS)
+        return self.stage.times_done(self.settings.run)
 
 
 @pytest.fixture(scope="module")
@@ -109,12 +107,8 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
 @pytest.fixture
 def scene(stage: Stage, tmp_path: Path) -> Iterator[Scene]:
     settings = stage.copy_to(tmp_path / "run")
-    variant = Dagster()
-    try:
-        variant.start(settings)
+    with started(Dagster(), settings) as variant:
         yield Scene(stage, settings, variant)
-    finally:
-        variant.stop()
 
 
 @pytest.mark.parametrize("step", ["extract_orders", "dbt_run_marts"])

@@ -11,9 +11,9 @@ import psutil
 import pytest
 
 from constants import BACKFILL_DEPLOYMENT, BACKFILL_FLOW, PIPELINE_DEPLOYMENT, PIPELINE_FLOW
-from ecommerce_pipeline import journal
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.specification import STEP_NAMES
+from ecommerce_pipeline.variant import started
 from proof import faults
 from proof.faults import DAYS, Fault, Stage
 from run import Prefect
@@ -64,8 +64,7 @@ class Scene:
 
     def times_done(self) -> Counter[str]:
         """How often each step was done for the second day."""
-        entries = journal.read(self.run, self.stage.interval)
-        return Counter(entry.step for entry in entries if entry.outcome == journal.SUCCESS)
+        return self.stage.times_done(self.run)
 
 
 @pytest.fixture(scope="module")
@@ -76,12 +75,8 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
 @pytest.fixture
 def scene(stage: Stage, tmp_path: Path) -> Iterator[Scene]:
     settings = stage.copy_to(tmp_path / "run")
-    variant = Prefect()
-    try:
-        variant.start(settings)
+    with started(Prefect(), settings) as variant:
         yield Scene(stage, settings.run, variant)
-    finally:
-        variant.stop()
 
 
 @pytest.mark.parametrize("step", ["extract_orders", "dbt_run_marts"])

@@ -1,13 +1,18 @@
-"""What all tests share: one warm step server, as every process of a run would use."""
+"""What all tests share: a warm step server, a folder and a PostgreSQL server."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from ecommerce_pipeline import step_server
+from ecommerce_pipeline.source.postgres_server import running_server
+
+_numbers = count()
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +26,19 @@ def step_server_environment() -> Iterator[dict[str, str]]:
 def session_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that lives as long as the session."""
     return tmp_path_factory.mktemp("session")
+
+
+@pytest.fixture(scope="session")
+def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a server's maintenance database."""
+    with running_server(tmp_path_factory.mktemp("server") / "postgres", durable=False) as url:
+        yield url
+
+
+@pytest.fixture
+def postgres_url(server_url: str) -> str:
+    """A new, empty PostgreSQL database."""
+    name = f"test_{next(_numbers)}"
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+    return server_url.removesuffix("/postgres") + f"/{name}"

@@ -75,7 +75,7 @@ def main() -> None:
         results = measure(arguments, Path(folder))
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(results, indent=2) + "\n")
-    print("\n".join(report.lines(results)))  # noqa: T201
+    print("\n".join(report.lines(results)))  # noqa: T201 (the command's own output)
 
 
 def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
@@ -228,7 +228,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _progress(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)  # noqa: T201
+    print(line, file=sys.stderr, flush=True)  # noqa: T201 (the command's own output)
 
 
 if __name__ == "__main__":

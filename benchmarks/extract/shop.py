@@ -100,4 +100,4 @@ if __name__ == "__main__":
     if command == "fill":
         fill(os.environ[URL_VARIABLE], int(arguments[0]))
     else:
-        print(json.dumps(check(Path(arguments[0]), int(arguments[1]))))  # noqa: T201
+        print(json.dumps(check(Path(arguments[0]), int(arguments[1]))))  # noqa: T201 (the command's own output)

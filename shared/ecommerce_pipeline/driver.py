@@ -22,7 +22,7 @@ from ecommerce_pipeline.progress import Progress
 from ecommerce_pipeline.record import FAILED, SUCCESS, IntervalRun, RunRecord
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.source.postgres_server import running_server
-from ecommerce_pipeline.variant import Variant, VariantSettings
+from ecommerce_pipeline.variant import Variant, VariantSettings, started
 
 NO_DATASET = "none"
 DAILY, BACKFILL = "daily", "backfill"
@@ -84,7 +84,7 @@ def drive(variant: Variant, options: Options, progress: Progress) -> RunRecord:
                     with closing(source.connect(source_url)) as database:
                         start_anew(database)
                 settings = _settings(run, source_url, intervals[0])
-                with _started(variant, settings, progress):
+                with started(variant, settings, progress.say):
                     _run_all(variant, settings, dataset, intervals, the_record, progress=progress)
                     if options.keep_up:
                         _conclude(the_record, run, len(intervals), progress)
@@ -92,18 +92,6 @@ def drive(variant: Variant, options: Options, progress: Progress) -> RunRecord:
         finally:
             _conclude(the_record, run, len(intervals), progress)
     return the_record
-
-
-@contextmanager
-def _started(variant: Variant, settings: VariantSettings, progress: Progress) -> Iterator[None]:
-    """Start the tool and stop it whatever happens."""
-    try:
-        progress.say(f"{variant.name}: starting")
-        variant.start(settings)
-        yield
-    finally:
-        progress.say(f"{variant.name}: stopping")
-        variant.stop()
 
 
 def _run_all(

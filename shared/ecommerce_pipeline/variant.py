@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from ecommerce_pipeline.context import DEFAULT_MAX_STALENESS, StepContext
 from ecommerce_pipeline.interval import DataInterval
@@ -71,3 +72,26 @@ class Variant(Protocol):
 
     def stop(self) -> None:
         """Stop everything that ``start`` started; also after a failed start."""
+
+
+V = TypeVar("V", bound=Variant)
+
+
+@contextmanager
+def started(
+    variant: V, settings: VariantSettings, say: Callable[[str], None] = lambda line: None
+) -> Iterator[V]:
+    """Start the variant for the block and stop it whatever happens, a failed start included.
+
+    Args:
+        variant: the variant, not started yet.
+        settings: what it is started with.
+        say: told before it starts and before it stops.
+    """
+    try:
+        say(f"{variant.name}: starting")
+        variant.start(settings)
+        yield variant
+    finally:
+        say(f"{variant.name}: stopping")
+        variant.stop()

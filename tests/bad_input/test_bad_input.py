@@ -17,7 +17,6 @@ import pytest
 from ecommerce_pipeline.contract import TABLES
 from ecommerce_pipeline.datasets import load_dataset
 from ecommerce_pipeline.run_directory import RunDirectory
-from ecommerce_pipeline.source.postgres_server import running_server
 from proof.compare import compare
 from proof.control import ROOT, advance_source, fill_source, interval_of, run_control
 
@@ -46,12 +45,6 @@ def run_dir(good_run: Path, tmp_path: Path) -> Iterator[Path]:
     shutil.copytree(good_run, folder, symlinks=True)
     yield folder
     shutil.rmtree(folder)
-
-
-@pytest.fixture(scope="module")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_server(tmp_path_factory.mktemp("postgres") / "data") as url:
-        yield url
 
 
 def the_line(result: subprocess.CompletedProcess[str]) -> str:
@@ -103,10 +96,10 @@ def test_an_unreachable_source_is_named(
 
 
 def test_a_wrong_password_is_never_printed(
-    run_dir: Path, good_run: Path, postgres_url: str, step_server_environment: dict[str, str]
+    run_dir: Path, good_run: Path, server_url: str, step_server_environment: dict[str, str]
 ) -> None:
     """A refused password is reported as such, and neither printed nor written anywhere."""
-    user, _, rest = postgres_url.removeprefix("postgresql://").partition("@")
+    user, _, rest = server_url.removeprefix("postgresql://").partition("@")
     url = f"postgresql://{user.partition(':')[0]}:{SECRET}@{rest}"
     environment = {**step_server_environment, "PIPELINE_SOURCE_URL": url}
     line = the_line(run_control(run_dir, SECOND_DAY, environment=environment))

@@ -2,32 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 
-import psycopg
 import pytest
-
-from ecommerce_pipeline.source.postgres_server import running_server
-
-_numbers = count()
-
-
-@pytest.fixture(scope="session")
-def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a server's maintenance database."""
-    with running_server(tmp_path_factory.mktemp("server") / "postgres", durable=False) as url:
-        yield url
-
-
-@pytest.fixture
-def postgres_url(server_url: str) -> str:
-    """A new, empty PostgreSQL database."""
-    name = f"test_{next(_numbers)}"
-    with psycopg.connect(server_url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}".encode())
-    return server_url.removesuffix("/postgres") + f"/{name}"
 
 
 @pytest.fixture

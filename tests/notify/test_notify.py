@@ -12,16 +12,14 @@ import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from slack_sdk.http_retry import FixedValueRetryIntervalCalculator
 
-from ecommerce_pipeline import journal, jsonlines, notify
+from ecommerce_pipeline import jsonlines, notify
 from ecommerce_pipeline.context import StepContext
-from ecommerce_pipeline.publish import publish
 from ecommerce_pipeline.result import StepResult
 from ecommerce_pipeline.run_directory import RunDirectory
 from proof import small_warehouse
@@ -52,26 +50,7 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a published run of which three steps were noted."""
-    run = RunDirectory(tmp_path_factory.mktemp("published"))
-    small_warehouse.create(run.warehouse)
-    publish(StepContext(run, small_warehouse.INTERVAL, "sqlite://"))
-    start = small_warehouse.moment(4, 1)
-    for step, begin, end in (
-        ("check_source_freshness", 0, 0.25),
-        ("dbt_run_marts", 1, 4.5),
-        ("publish", 5, 65),
-    ):
-        journal.append(
-            run,
-            journal.JournalEntry(
-                interval=str(small_warehouse.INTERVAL),
-                step=step,
-                started_at=start + timedelta(seconds=begin),
-                ended_at=start + timedelta(seconds=end),
-                outcome="success",
-            ),
-        )
-    return run.path
+    return small_warehouse.publish_sample(tmp_path_factory.mktemp("published"))
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -18,7 +19,7 @@ from typing import Any, TypeVar
 
 import psutil
 
-from ecommerce_pipeline import step_server
+from ecommerce_pipeline import journal, step_server
 from ecommerce_pipeline.atomic import hidden_sibling
 from ecommerce_pipeline.datasets import load_dataset
 from ecommerce_pipeline.interval import DataInterval
@@ -71,6 +72,11 @@ class Stage:
         """In what a recovered run's warehouse and published copy differ from the one left alone."""
         copies = [folder.published / "warehouse.duckdb" for folder in (run, self.after)]
         return [*compare(run.warehouse, self.after.warehouse), *compare(copies[0], copies[1])]
+
+    def times_done(self, run: RunDirectory) -> Counter[str]:
+        """How often each step of the interval was done in a run's folder."""
+        entries = journal.read(run, self.interval)
+        return Counter(entry.step for entry in entries if entry.outcome == journal.SUCCESS)
 
 
 def prepare_stage(folder: Path) -> Stage:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
+from ecommerce_pipeline import journal
+from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.interval import DataInterval
+from ecommerce_pipeline.publish import publish
+from ecommerce_pipeline.run_directory import RunDirectory
 
 Rows = Sequence[tuple[Any, ...]]
 
@@ -109,3 +113,27 @@ def create(
                 places = ", ".join("?" * len(row))
                 connection.execute(f"INSERT INTO {table} VALUES ({places})", row)
         connection.commit()
+
+
+def publish_sample(folder: Path) -> Path:
+    """Make the warehouse in a run's folder, publish it, and note three steps; the folder."""
+    run = RunDirectory(folder)
+    create(run.warehouse)
+    publish(StepContext(run, INTERVAL, "sqlite://"))
+    start = moment(4, 1)
+    for step, begin, end in (
+        ("check_source_freshness", 0, 0.25),
+        ("dbt_run_marts", 1, 4.5),
+        ("publish", 5, 65),
+    ):
+        journal.append(
+            run,
+            journal.JournalEntry(
+                interval=str(INTERVAL),
+                step=step,
+                started_at=start + timedelta(seconds=begin),
+                ended_at=start + timedelta(seconds=end),
+                outcome="success",
+            ),
+        )
+    return run.path
