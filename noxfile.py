@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_venv = "yes"
 nox.options.error_on_external_run = True
-nox.options.sessions = ["cron"]
+nox.options.sessions = ["all"]
 
 ROOT = Path(__file__).parent
 CONTROL = "cron"
@@ -47,59 +48,61 @@ VARIANTS = {
 }
 TESTS = Environment("tests", ("test", "lint", "build"))
 BENCHMARKS = Environment("benchmarks", ("build",))
-CHECKED_BY_MYPY = ("shared/ecommerce_pipeline", "tests", "benchmarks")
+DOCS = Environment("docs", ("test", "build"))
+CHECKED_BY_MYPY = ("shared/ecommerce_pipeline", "tests", "benchmarks", "docs")
 
 
 def _define_variant(name: str, environment: Environment) -> None:
     def run(session: nox.Session) -> None:
         _install(session, environment)
-        _run_and_prove(session, name, environment, session.posargs)
+        _run_and_prove(session, environment, session.posargs)
 
     def tests(session: nox.Session) -> None:
-        _install(session, environment)
-        test_file = f"{environment.folder}/test_pipeline.py"
-        _pytest(session, test_file, "-o", f"pythonpath={environment.folder}")
-        run_dir = str(Path(session.create_tmp()) / "run")
-        _run_and_prove(session, name, environment, ["--days", "2", "--run-dir", run_dir])
+        _test_variant(session, name, "test_pipeline.py")
 
     def faults(session: nox.Session) -> None:
-        _install(session, environment)
-        test_file = f"{environment.folder}/test_faults.py"
-        _pytest(session, test_file, "-o", f"pythonpath={environment.folder}", *session.posargs)
+        _test_variant(session, name, "test_faults.py")
 
     run.__doc__ = f"Run the pipeline under {name} and prove what it leaves."
-    tests.__doc__ = f"Test the {name} variant: its unit tests, then two days for real."
+    tests.__doc__ = f"Test the {name} variant in its environment."
     faults.__doc__ = f"Kill the {name} variant's processes while it runs; write what happened."
     nox.session(run, name=name)
-    nox.session(tests, name=f"tests-{name}", default=False)
-    nox.session(faults, name=f"faults-{name}", default=False)
+    nox.session(tests, name=f"tests-{name}", default=False, venv_backend="none")
+    if (ROOT / environment.folder / "test_faults.py").exists():
+        nox.session(faults, name=f"faults-{name}", default=False, venv_backend="none")
 
 
 for _name, _environment in VARIANTS.items():
     _define_variant(_name, _environment)
 
 
+@nox.session(name="all")
+def all_ways(session: nox.Session) -> None:
+    """Run the pipeline all ways, compare what each leaves, and print one table."""
+    _install(session, TESTS)
+    _make_variants(session)
+    session.run("python", "-m", "proof.all_ways", *session.posargs, env=QUIET)
+
+
 @nox.session(default=False)
 def tests(session: nox.Session) -> None:
-    """Run every test: the shared parts here, then each variant in its own environment."""
+    """Run every test: the shared parts, each variant, and all ways together in quick form."""
     _install(session, TESTS)
     _pytest(session, "tests", "--ignore=tests/equivalence", *session.posargs)
     for name in VARIANTS:
         session.notify(f"tests-{name}", posargs=[])
-    session.notify("lint", posargs=[])
+    for name in ("compare", "benchmark"):
+        session.notify(name, posargs=["--quick"])
+    for name in ("docs", "lint"):
+        session.notify(name, posargs=[])
 
 
 @nox.session(default=False)
 def compare(session: nox.Session) -> None:
-    """Run all variants with the same options; compare each with the control and the oracle."""
+    """Hold every variant against control, oracle and specification, scenario by scenario."""
     _install(session, TESTS)
-    folders = {name: ROOT / "runs" / "compare" / name for name in VARIANTS}
-    for name, folder in folders.items():
-        nox_command = [sys.executable, "-m", "nox", "-s", name, "--"]
-        session.run(*nox_command, *session.posargs, "--run-dir", str(folder), external=True)
-    for name in folders.keys() - {CONTROL}:
-        against = ["--against", str(folders[CONTROL])]
-        _pytest(session, "tests/equivalence", "--run-dir", str(folders[name]), *against)
+    _make_variants(session)
+    session.run("python", "-m", "proof.conformance", *session.posargs, env=QUIET)
 
 
 @nox.session(default=False)
@@ -123,7 +126,7 @@ def lint(session: nox.Session) -> None:
 def lock(session: nox.Session) -> None:
     """Write every requirements.lock anew: exact versions with hashes, no host names."""
     session.install("uv")
-    for environment in (*VARIANTS.values(), TESTS, BENCHMARKS):
+    for environment in (*VARIANTS.values(), TESTS, BENCHMARKS, DOCS):
         with session.chdir(environment.folder):
             session.run(
                 *("uv", "pip", "compile", "pyproject.toml", "-o", "requirements.lock"),
@@ -136,9 +139,19 @@ def lock(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def benchmark(session: nox.Session) -> None:
-    """Measure extraction: ours, pandas, connectorx and dlt beside the \\copy floor."""
+    """Measure: every verb of benchmarks/, or those named; results are committed JSON."""
     _install(session, BENCHMARKS)
-    session.run("python", "benchmarks/extract/bench.py", *session.posargs, env=QUIET)
+    _make_variants(session)
+    session.run("python", "benchmarks/run.py", *session.posargs, env=QUIET)
+
+
+@nox.session(default=False)
+def docs(session: nox.Session) -> None:
+    """Build the site from files that run and results that were measured; `-- serve` shows it."""
+    _install(session, DOCS)
+    session.run("python", "docs/build.py", *session.posargs, env=QUIET)
+    if not session.posargs:
+        _pytest(session, "docs")
 
 
 def _install(session: nox.Session, environment: Environment) -> None:
@@ -147,17 +160,38 @@ def _install(session: nox.Session, environment: Environment) -> None:
     session.install("--no-deps", "--no-build-isolation", "-e", "shared", "-e", "tests")
 
 
-def _run_and_prove(
-    session: nox.Session, name: str, environment: Environment, arguments: list[str]
-) -> None:
+def _run_and_prove(session: nox.Session, environment: Environment, arguments: list[str]) -> None:
     """Run the variant, then hold what it left against the oracle."""
     session.run("python", f"{environment.folder}/run.py", *arguments, env=QUIET)
     if "--help" in arguments:
         return
     parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--run-dir", default=str(ROOT / "runs" / name))
+    default = environment.folder.removesuffix("_impl")
+    parser.add_argument("--run-dir", default=str(ROOT / "runs" / default))
     run_dir = parser.parse_known_args(arguments)[0].run_dir
     _pytest(session, "tests/equivalence", "--run-dir", run_dir)
+
+
+def _make_variants(session: nox.Session) -> None:
+    """Make the environments of all variants; one that cannot be made does not stop the others."""
+    for name in VARIANTS:
+        session.log(f"the environment of {name}")
+        _nox(session, "-s", name, "--install-only", success_codes=range(256))
+
+
+def _test_variant(session: nox.Session, name: str, file: str) -> None:
+    """Run a test file of a variant's folder in the environment that `nox -s NAME` uses."""
+    _nox(session, "-s", name, "--install-only")
+    folder = VARIANTS[name].folder
+    python = Path(session.cache_dir).parent / name / "bin" / "python"
+    pytest = [str(python), "-m", "pytest", "-q", f"{folder}/{file}", "-o", f"pythonpath={folder}"]
+    session.run(*pytest, *session.posargs, env=QUIET, external=True)
+
+
+def _nox(session: nox.Session, *arguments: str, success_codes: Iterable[int] = (0,)) -> None:
+    """Run nox itself, whose output shows only when it fails."""
+    command = [sys.executable, "-m", "nox", *arguments]
+    session.run(*command, external=True, silent=True, success_codes=success_codes)
 
 
 def _pytest(session: nox.Session, *arguments: str) -> None:

@@ -47,7 +47,8 @@ class Airflow:
     name = "airflow"
     packages: Sequence[str] = ("apache-airflow-core", "apache-airflow-task-sdk")
 
-    def __init__(self) -> None:
+    def __init__(self, pipeline: str = "pipeline") -> None:
+        self._pipeline = pipeline
         self.services: dict[str, Service] = {}
         self._stack = ExitStack()
         self._addresses: dict[str, str] = {}
@@ -247,5 +248,7 @@ def _time(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
 
 
+VARIANT = Airflow
+
 if __name__ == "__main__":
-    main(Airflow, default_run_dir=HERE.parent / "runs" / "airflow")
+    main(VARIANT, default_run_dir=HERE.parent / "runs" / "airflow")

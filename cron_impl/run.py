@@ -29,6 +29,9 @@ class Cron:
     packages: Sequence[str] = ("tenacity",)
     addresses: Mapping[str, str] = {}
 
+    def __init__(self, pipeline: str = "pipeline") -> None:
+        self._pipeline = HERE / f"{pipeline}.py"
+
     def start(self, settings: VariantSettings) -> None:
         """Remember the settings; there is nothing to start."""
         self._settings = settings
@@ -49,7 +52,7 @@ class Cron:
         log = run.path / "logs" / "cron.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
-            command = [sys.executable, str(HERE / "pipeline.py"), *map(str, intervals)]
+            command = [sys.executable, str(self._pipeline), *map(str, intervals)]
             environment = {**os.environ, **self._settings.environment}
             subprocess.run(
                 command,
@@ -61,7 +64,7 @@ class Cron:
             )
         begun = [interval for interval in intervals if run.interval_record(interval).exists()]
         if not begun:
-            raise PipelineError("pipeline.py ended before its first step", f"read {log}")
+            raise PipelineError(f"{self._pipeline.name} ended before its first step", f"read {log}")
         return [self._interval_run(interval) for interval in begun]
 
     def stop(self) -> None:
@@ -76,5 +79,7 @@ class Cron:
         )
 
 
+VARIANT = Cron
+
 if __name__ == "__main__":
-    main(Cron, default_run_dir=HERE.parent / "runs" / "cron")
+    main(VARIANT, default_run_dir=HERE.parent / "runs" / "cron")

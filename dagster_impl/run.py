@@ -54,7 +54,8 @@ class Dagster:
     name = "dagster"
     packages: Sequence[str] = ("dagster", "dagster-dbt", "dagster-webserver")
 
-    def __init__(self) -> None:
+    def __init__(self, pipeline: str = "pipeline") -> None:
+        self._pipeline = pipeline
         self.services: dict[str, Service] = {}
         self.addresses: Mapping[str, str] = {}
         self._stack = ExitStack()
@@ -256,5 +257,7 @@ def _time(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
+VARIANT = Dagster
+
 if __name__ == "__main__":
-    main(Dagster, default_run_dir=HERE.parent / "runs" / "dagster")
+    main(VARIANT, default_run_dir=HERE.parent / "runs" / "dagster")

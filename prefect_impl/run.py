@@ -44,7 +44,8 @@ class Prefect:
     name = "prefect"
     packages: Sequence[str] = ("prefect",)
 
-    def __init__(self) -> None:
+    def __init__(self, pipeline: str = "pipeline") -> None:
+        self._pipeline = pipeline
         self.services: dict[str, Service] = {}
         self._stack = ExitStack()
         self._addresses: dict[str, str] = {}
@@ -191,5 +192,7 @@ def _new_password(file: Path) -> str:
     return password
 
 
+VARIANT = Prefect
+
 if __name__ == "__main__":
-    main(Prefect, default_run_dir=HERE.parent / "runs" / "prefect")
+    main(VARIANT, default_run_dir=HERE.parent / "runs" / "prefect")

@@ -47,7 +47,10 @@ class VariantSettings:
 
 
 class Variant(Protocol):
-    """One way to run the pipeline.
+    """One way to run the pipeline; ``VARIANT`` of its ``run.py`` makes it.
+
+    ``VARIANT()`` runs ``pipeline.py``; ``VARIANT("noop")`` runs ``noop.py``, which has as many
+    steps in the same order that do nothing.
 
     Attributes:
         name: the folder's name without ``_impl``.
