@@ -1,0 +1,111 @@
+"""A variant hosted in a process of its own, and what its processes use."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from ecommerce_pipeline.datasets import load_dataset
+from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.lock import exclusive
+from ecommerce_pipeline.record import SUCCESS
+from ecommerce_pipeline.run_directory import RunDirectory
+from ecommerce_pipeline.specification import STEP_NAMES
+from ecommerce_pipeline.variant import VariantSettings, started
+from proof import environments, remote
+from proof.control import fill_source, interval_of
+from proof.process_tree import family, watched
+from proof.remote import RemoteVariant
+
+DAY = "2025-01-01"
+HUNDRED_MEGABYTES = 100_000_000
+# Two processes that share 200 MB, each of which works for a second.
+GREEDY = [
+    sys.executable,
+    "-c",
+    """
+import os, time
+data = b"x" * 200_000_000
+os.fork()
+while time.process_time() < 1:
+    pass
+time.sleep(600)
+""",
+]
+
+
+@pytest.fixture(autouse=True)
+def _this_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control runs in the tests' own environment, too."""
+    monkeypatch.setattr(remote, "interpreter", lambda name: Path(sys.executable))
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> VariantSettings:
+    run = RunDirectory(tmp_path)
+    fill_source(f"sqlite:///{run.source_file}", load_dataset("synthetic"), DAY)
+    return VariantSettings(run=run, source_url=f"sqlite:///{run.source_file}")
+
+
+def test_it_does_what_the_variant_does(
+    settings: VariantSettings,
+    step_server_environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An interval runs in the other process, which returns every step; then nothing is left."""
+    monkeypatch.setenv(*step_server_environment.popitem())
+    with started(RemoteVariant("cron", settings.run.path / "host.log"), settings) as variant:
+        host = psutil.Process(variant.pid)
+        run = variant.run_interval(interval_of(DAY))
+        (again,) = variant.backfill([interval_of(DAY)])
+    assert (run.state, again.state) == (SUCCESS, SUCCESS)
+    assert sorted(step.name for step in run.steps) == sorted(STEP_NAMES)
+    assert variant.versions["tenacity"]
+    assert not host.is_running()
+
+
+def test_a_refusal_is_one_line_here(settings: VariantSettings) -> None:
+    """What the variant refuses is raised on this side with the same fault and mend."""
+    with (
+        started(RemoteVariant("cron", settings.run.path / "host.log"), settings) as variant,
+        exclusive(settings.run.lock),
+        pytest.raises(PipelineError, match=r"ended before its first step; read .*cron\.log"),
+    ):
+        variant.run_interval(interval_of(DAY))
+
+
+def test_a_host_that_was_killed_is_named(settings: VariantSettings) -> None:
+    """A request to a host that is gone fails and names its log."""
+    log = settings.run.path / "host.log"
+    with started(RemoteVariant("cron", log), settings) as variant:
+        psutil.Process(variant.pid).kill()
+        with pytest.raises(PipelineError, match=f"cron ended while it was to run_interval.*{log}"):
+            variant.run_interval(interval_of(DAY))
+
+
+def test_an_unknown_variant_and_a_missing_environment_are_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Each is one line that says what to choose or what to make."""
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "tests"))
+    with pytest.raises(PipelineError, match="no variant 'luigi'; choose from cron, airflow"):
+        environments.interpreter("luigi")
+    with pytest.raises(PipelineError, match=r"of cron is missing.*nox -s cron"):
+        environments.interpreter("cron")
+
+
+def test_what_a_tree_uses_includes_its_children() -> None:
+    """Memory and CPU time of a grandchild count, and pages that two processes share count once."""
+    shell = [sys.executable, "-c", f"import subprocess; subprocess.run({GREEDY!r})"]
+    with subprocess.Popen(shell) as process, watched(process.pid, every_seconds=0.1) as usage:
+        while usage.cpu_seconds < 1.9:
+            time.sleep(0.05)
+        for member in family(psutil.Process(process.pid)):
+            member.kill()
+    assert usage.processes == 3
+    assert 2 * HUNDRED_MEGABYTES < usage.peak_bytes < 3 * HUNDRED_MEGABYTES
