@@ -15,7 +15,6 @@ from pathlib import Path
 from urllib.parse import quote
 
 from api import Api, UnreachableError, Values
-from ecommerce_pipeline import step_server
 from ecommerce_pipeline.command import main
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.interval import DataInterval
@@ -23,8 +22,15 @@ from ecommerce_pipeline.record import FAILED, RUNNING, SKIPPED, SUCCESS, Interva
 from ecommerce_pipeline.service import Service, free_port
 from ecommerce_pipeline.source.postgres_server import running_server
 from ecommerce_pipeline.specification import EXTRACT_STEPS
-from ecommerce_pipeline.variant import VariantSettings
-from services import PASSWORDS, USER, airflow_environment, new_password, wait_for_callbacks
+from ecommerce_pipeline.variant import VariantSettings, shared_step_server
+from services import (
+    PASSWORDS,
+    USER,
+    airflow_environment,
+    dags_folder,
+    new_password,
+    wait_for_callbacks,
+)
 
 HERE = Path(__file__).parent
 DAG_ID = "ecommerce_pipeline"
@@ -69,12 +75,13 @@ class Airflow:
         logs.mkdir(parents=True, exist_ok=True)
         metadata = settings.run.tool_home / "metadata"
         self._database_url = self._stack.enter_context(running_server(metadata))
-        steps = self._stack.enter_context(step_server.running())
         port = free_port()
         password = new_password(home)
         environment = {
-            **airflow_environment(settings, port, self._database_url, home),
-            step_server.ENVIRONMENT_VARIABLE: str(steps),
+            **airflow_environment(
+                settings, port, self._database_url, home, dags_folder(home, self._pipeline)
+            ),
+            **self._stack.enter_context(shared_step_server(self._pipeline)),
         }
         _migrate(environment, logs / "migrate.log")
         address = f"http://127.0.0.1:{port}"

@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import secrets
+import shutil
 import time
 from contextlib import suppress
 from datetime import timedelta
@@ -51,15 +52,24 @@ def new_password(home: Path) -> str:
     return password
 
 
+def dags_folder(home: Path, pipeline: str) -> Path:
+    """A folder for Airflow to parse that holds one file of ours and nothing else."""
+    folder = home / "dags"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    (folder / f"{pipeline}.py").symlink_to(HERE / f"{pipeline}.py")
+    return folder
+
+
 def airflow_environment(
-    settings: VariantSettings, port: int, database_url: str, home: Path
+    settings: VariantSettings, port: int, database_url: str, home: Path, dags: Path
 ) -> dict[str, str]:
     """The variables that every service gets: Airflow's settings, connections and variables."""
     logs = settings.run.path / "logs" / "airflow"
     address = f"http://127.0.0.1:{port}"
     database = database_url.replace("postgresql://", "postgresql+psycopg://", 1)
     options = {
-        "core.dags_folder": HERE,
+        "core.dags_folder": dags,
         "core.plugins_folder": HERE / "plugins",
         "core.load_examples": False,
         "core.dags_are_paused_at_creation": False,

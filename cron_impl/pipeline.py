@@ -8,6 +8,7 @@ Retries, time-outs, the lock and the record, which an orchestrator brings, are i
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from ecommerce_pipeline.context import StepContext
@@ -40,7 +41,7 @@ def yesterday() -> DataInterval:
     return DataInterval.for_day(datetime.now(UTC).date() - DAY)
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str], pipeline: Callable[[StepContext], None] = pipeline) -> int:
     """Process the intervals named (``2025-01-31`` or ``START/END``), in order; else yesterday."""
     try:
         intervals = [DataInterval.parse(text) for text in arguments] or [yesterday()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -32,8 +32,11 @@ class IntervalRunner:
     Leaving the block with an error notifies of the failure and lets the error through.
     """
 
-    def __init__(self, context: StepContext) -> None:
+    def __init__(
+        self, context: StepContext, run_step: Callable[[str, StepContext], object] = run_step
+    ) -> None:
         self._context = context
+        self._run_step = run_step
         self._steps: dict[str, StepRun] = {}
         self._started_at = datetime.now(UTC)
 
@@ -63,7 +66,7 @@ class IntervalRunner:
             reraise=True,
         )
         try:
-            attempts(run_step, name, self._context)
+            attempts(self._run_step, name, self._context)
         except BaseException:
             self._end(name, FAILED)
             raise

@@ -25,13 +25,6 @@ from ecommerce_pipeline.result import StepResult
 
 OURS: dict[str, Any] = {"owners": ["team:data-platform"], "tags": {"daily": ""}}
 PREVIEW_ROWS = 5
-# What Dagster imports only once a step runs.
-LATE_MODULES = (
-    "alembic.op",
-    "dagster._cli.api",
-    "dagster._core.storage.sqlite_storage",
-    "structlog.dev",
-)
 PERSONAL_COLUMNS = ("email", "name")  # never in a preview: the event log keeps those for good
 MANIFEST: Mapping[str, Any] = json.loads(manifest_file().read_text())
 HISTORY = dg.AssetKey(["snapshots", "snap_customers"])

@@ -24,7 +24,8 @@ from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution import run_step
 from ecommerce_pipeline.interval import DAY, DataInterval
 from ecommerce_pipeline.result import StepResult
-from ecommerce_pipeline.specification import MAX_PARALLEL_STEPS, STEP_BY_NAME
+from ecommerce_pipeline.specification import STEP_BY_NAME
+from executor import side_by_side
 
 FIRST_DAY = os.environ.get("PIPELINE_FIRST_DAY", "2017-01-01")
 DAYS = dg.DailyPartitionsDefinition(start_date=FIRST_DAY, timezone="UTC")
@@ -298,14 +299,6 @@ def variable(name: str, default: str = "") -> str:
     return dg.EnvVar(name) if name in os.environ else default
 
 
-# Each step in a process forked from one that has imported what it needs: see README.md.
-side_by_side = dg.multiprocess_executor.configured(
-    {
-        "max_concurrent": MAX_PARALLEL_STEPS,
-        "start_method": {"forkserver": {"preload_modules": ["pipeline", *catalog.LATE_MODULES]}},
-    }
-)
-
 defs = dg.Definitions(
     assets=[
         *source_tables,
@@ -330,5 +323,5 @@ defs = dg.Definitions(
             slack_webhook_url=variable("PIPELINE_SLACK_WEBHOOK_URL"),
         )
     },
-    executor=side_by_side if SIDE_BY_SIDE else dg.in_process_executor,
+    executor=side_by_side(__name__) if SIDE_BY_SIDE else dg.in_process_executor,
 )

@@ -21,14 +21,13 @@ import dagster as dg
 from dagster._core.execution.backfill import BulkActionStatus
 
 from client import LOCATION, PARTITION_TAG, Client, Run
-from ecommerce_pipeline import step_server
 from ecommerce_pipeline.command import main
 from ecommerce_pipeline.dbt_manifest import manifest_file
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.record import FAILED, RUNNING, SKIPPED, SUCCESS, IntervalRun, StepRun
 from ecommerce_pipeline.service import Service, free_port
-from ecommerce_pipeline.variant import VariantSettings
+from ecommerce_pipeline.variant import VariantSettings, shared_step_server
 
 HERE = Path(__file__).parent
 HOST = "127.0.0.1"
@@ -74,13 +73,13 @@ class Dagster:
         self._environment = {
             **{k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"},
             **settings.environment,
-            step_server.ENVIRONMENT_VARIABLE: str(self._stack.enter_context(step_server.running())),
+            **self._stack.enter_context(shared_step_server(self._pipeline)),
             "DAGSTER_HOME": str(self._home),
             "DAGSTER_DISABLE_TELEMETRY": "1",
             "PYTHONPATH": str(HERE),
         }
         code, web = free_port(), free_port()
-        location = ["-m", "pipeline", "--location-name", LOCATION]
+        location = ["-m", self._pipeline, "--location-name", LOCATION]
         self._serve(CODE_SERVER, "dagster", "api", "grpc", "-h", HOST, "-p", str(code), *location)
         self._until_up(lambda: _listens(code))
         workspace = self._workspace(code)

@@ -41,17 +41,19 @@ ENDS = [f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Crashe
 SILENCE_SECONDS = 90  # three of Prefect's shortest heartbeats
 
 
-def deploy(*, scheduled: bool = True) -> None:
+def deploy(file: str = "pipeline.py", *, scheduled: bool = True) -> None:
     """Tell the server of ``PREFECT_API_URL`` everything that the pipeline needs there.
 
     Args:
+        file: where the flows are, in this folder.
         scheduled: whether the schedule at 06:00 UTC is active.
     """
     _save_settings()
     _make_limits()
     _make_automations()
-    _deploy("pipeline", PIPELINE_DEPLOYMENT, Cron("0 6 * * *", timezone="UTC", active=scheduled))
-    _deploy("backfill", BACKFILL_DEPLOYMENT)
+    daily = Cron("0 6 * * *", timezone="UTC", active=scheduled)
+    _deploy(f"{file}:pipeline", PIPELINE_DEPLOYMENT, daily)
+    _deploy(f"{file}:backfill", BACKFILL_DEPLOYMENT)
 
 
 def _save_settings() -> None:
@@ -113,9 +115,9 @@ def _replace(name: str, **fields: object) -> None:
     Automation.model_validate({"name": name, **fields}).create()
 
 
-def _deploy(flow: str, name: str, schedule: Schedule | None = None) -> None:
-    """Deploy a flow of ``pipeline.py``, to be run from this folder by one process a run."""
-    source = Flow.from_source(source=HERE, entrypoint=f"pipeline.py:{flow}")
+def _deploy(entrypoint: str, name: str, schedule: Schedule | None = None) -> None:
+    """Deploy a flow, to be run from this folder by one process a run."""
+    source = Flow.from_source(source=HERE, entrypoint=entrypoint)
     cast("Flow[..., Any]", source).deploy(
         name=name,
         work_pool_name=WORK_POOL,
@@ -128,4 +130,5 @@ def _deploy(flow: str, name: str, schedule: Schedule | None = None) -> None:
 
 
 if __name__ == "__main__":
-    deploy(scheduled="--unscheduled" not in sys.argv)
+    files = [argument for argument in sys.argv[1:] if argument.endswith(".py")]
+    deploy(*files, scheduled="--unscheduled" not in sys.argv)

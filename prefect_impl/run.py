@@ -25,13 +25,12 @@ from constants import (
     PIPELINE_FLOW,
     WORK_POOL,
 )
-from ecommerce_pipeline import step_server
 from ecommerce_pipeline.command import main
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.record import IntervalRun
 from ecommerce_pipeline.service import Service, free_port
-from ecommerce_pipeline.variant import VariantSettings
+from ecommerce_pipeline.variant import VariantSettings, shared_step_server
 
 HERE = Path(__file__).parent
 USER = "admin"
@@ -63,12 +62,11 @@ class Prefect:
         """
         home, self._logs = settings.run.tool_home, settings.run.path / "logs" / "prefect"
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        steps = self._stack.enter_context(step_server.running())
         address = f"http://127.0.0.1:{free_port()}"
         password = _new_password(home / "password")
         self._environment = {
             **prefect_environment(settings, address, f"{USER}:{password}"),
-            step_server.ENVIRONMENT_VARIABLE: str(steps),
+            **self._stack.enter_context(shared_step_server(self._pipeline)),
         }
         self.api = PrefectApi(address, (USER, password))
         self._stack.callback(self.api.close)
@@ -141,7 +139,8 @@ class Prefect:
 
     def _deploy(self, settings: VariantSettings) -> None:
         """Tell the server of the flows; unscheduled, as a data set's days are not due today."""
-        command = [sys.executable, str(HERE / "deployment.py"), "--unscheduled"]
+        file = f"{self._pipeline}.py"
+        command = [sys.executable, str(HERE / "deployment.py"), file, "--unscheduled"]
         environment = {**self._environment, **settings.environment}
         log = self._logs / "deployment.log"
         with log.open("wb") as output:

@@ -8,10 +8,13 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol, TypeVar
 
+from ecommerce_pipeline import step_server
 from ecommerce_pipeline.context import DEFAULT_MAX_STALENESS, StepContext
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.record import IntervalRun
 from ecommerce_pipeline.run_directory import RunDirectory
+
+PIPELINE, NO_OP = "pipeline", "noop"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,7 @@ class VariantSettings:
 class Variant(Protocol):
     """One way to run the pipeline; ``VARIANT`` of its ``run.py`` makes it.
 
-    ``VARIANT()`` runs ``pipeline.py``; ``VARIANT("noop")`` runs ``noop.py``, which has as many
+    ``VARIANT()`` runs ``pipeline.py``; ``VARIANT(NO_OP)`` runs ``noop.py``, which has as many
     steps in the same order that do nothing.
 
     Attributes:
@@ -98,3 +101,16 @@ def started(
     finally:
         say(f"{variant.name}: stopping")
         variant.stop()
+
+
+@contextmanager
+def shared_step_server(pipeline: str) -> Iterator[dict[str, str]]:
+    """Run a step server for the block; yield the environment by which steps find it.
+
+    Steps that do nothing need none: for ``NO_OP`` the environment is empty.
+    """
+    if pipeline == NO_OP:
+        yield {}
+        return
+    with step_server.running() as address:
+        yield {step_server.ENVIRONMENT_VARIABLE: str(address)}

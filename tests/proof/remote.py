@@ -14,10 +14,11 @@ from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.record import IntervalRun
 from ecommerce_pipeline.step_server import receive, send
-from ecommerce_pipeline.variant import VariantSettings
+from ecommerce_pipeline.variant import NO_OP, PIPELINE, VariantSettings
 from proof.environments import interpreter, variant_folder
 
-PIPELINE, NO_OP = "pipeline", "noop"
+__all__ = ["NO_OP", "PIPELINE", "RemoteVariant"]
+
 STOP_SECONDS = 60.0
 
 
