@@ -29,7 +29,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     # Airflow uses what its dependencies have deprecated; only what warns of our code is an error.
     config.addinivalue_line("filterwarnings", "ignore")
-    for module in ("ecommerce_pipeline", "pipeline", "utc_days", "run", "services", "api"):
+    for module in ("ecommerce_pipeline", "pipeline", "noop", "utc_days", "run", "services", "api"):
         config.addinivalue_line("filterwarnings", f"error:::{module}")
 
 

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+import noop
 import pipeline
 from ecommerce_pipeline import step_server
+from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.datasets import load_dataset
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.lock import exclusive
@@ -63,7 +65,18 @@ def notifications(run: RunDirectory) -> str:
 
 def test_the_steps_are_those_of_the_specification_in_its_order(first_day: RunDirectory) -> None:
     """A run records every specified step once; those that do not run side by side in order."""
-    interval_run = recorded(first_day, FIRST_DAY)
+    assert_all_in_order(recorded(first_day, FIRST_DAY))
+
+
+def test_the_steps_that_do_nothing_are_the_same(tmp_path: Path) -> None:
+    """noop.py records every specified step in order, and needs neither source nor warehouse."""
+    run = RunDirectory(tmp_path)
+    noop.pipeline(StepContext(run, DataInterval.parse(FIRST_DAY), source_url="sqlite:///none"))
+    assert_all_in_order(recorded(run, FIRST_DAY))
+    assert not run.warehouse.exists()
+
+
+def assert_all_in_order(interval_run: IntervalRun) -> None:
     names = [step.name for step in interval_run.steps]
     assert sorted(names) == sorted(STEP_NAMES)
     assert [name for name in names if name not in EXTRACT_STEPS] == [

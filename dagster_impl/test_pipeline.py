@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 import catalog
+import noop
 import pipeline
 from ecommerce_pipeline import journal, step_server
 from ecommerce_pipeline.contract import ORDERS, TABLE_BY_NAME
@@ -44,6 +45,13 @@ def shared_step_server() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def job() -> dg.JobDefinition:
     return pipeline.defs.resolve_job_def("daily")
+
+
+@pytest.fixture(scope="module", params=[pipeline, noop])
+def either(request: pytest.FixtureRequest) -> dg.JobDefinition:
+    """The job of the pipeline, and of the steps in their order that do nothing."""
+    definitions: dg.Definitions = request.param.defs
+    return definitions.resolve_job_def("daily")
 
 
 @pytest.fixture(scope="module")
@@ -152,11 +160,11 @@ def test_the_definitions_load() -> None:
     dg.Definitions.validate_loadable(pipeline.defs)
 
 
-def test_each_step_waits_for_those_that_the_specification_names(job: dg.JobDefinition) -> None:
+def test_each_step_waits_for_those_that_the_specification_names(either: dg.JobDefinition) -> None:
     """A step has exactly the specified steps before it, directly or through others."""
-    structure = job.graph.dependency_structure
+    structure = either.graph.dependency_structure
     inputs = {
-        node.name: structure.input_to_upstream_outputs_for_node(node.name) for node in job.nodes
+        node.name: structure.input_to_upstream_outputs_for_node(node.name) for node in either.nodes
     }
     waits_for = {
         name: {output.node_name for outputs in upstream.values() for output in outputs}
@@ -166,12 +174,19 @@ def test_each_step_waits_for_those_that_the_specification_names(job: dg.JobDefin
     assert with_all_upstream(waits_for) == with_all_upstream(specified)
 
 
-def test_retries_and_the_pool_are_those_of_the_specification(job: dg.JobDefinition) -> None:
-    """A step is tried again as specified, after 1 and 2 s; what opens DuckDB is in its pool."""
+def test_what_opens_duckdb_is_in_its_pool(either: dg.JobDefinition) -> None:
+    """A step is in the one-slot pool exactly when the specification says it opens the file."""
+    for node in either.nodes:
+        assert isinstance(node.definition, dg.OpDefinition)
+        uses_warehouse = STEP_BY_NAME[node.name].uses_warehouse
+        assert node.definition.pool == ("warehouse" if uses_warehouse else None)
+
+
+def test_retries_are_those_of_the_specification(job: dg.JobDefinition) -> None:
+    """A step is tried again as specified, after 1 and 2 s."""
     for node in job.nodes:
         assert isinstance(node.definition, dg.OpDefinition)
         step, policy = STEP_BY_NAME[node.name], node.definition.retry_policy
-        assert node.definition.pool == ("warehouse" if step.uses_warehouse else None)
         assert policy is not None
         assert policy.max_retries == step.retries
         assert [policy.calculate_delay(attempt) for attempt in (1, 2)] == [1, 2]

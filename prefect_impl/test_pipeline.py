@@ -28,6 +28,7 @@ from prefect.states import Crashed, Running, Scheduled
 from prefect.testing.utilities import prefect_test_harness
 
 import deployment
+import noop
 import pipeline as module
 from constants import PIPELINE_DEPLOYMENT, PIPELINE_FLOW, WAREHOUSE, WORK_POOL
 from ecommerce_pipeline import journal, step_server
@@ -45,7 +46,7 @@ from pipeline import (
 )
 from proof.control import advance_source, fill_source
 
-FIRST_DAY, SECOND_DAY = "2025-01-01", "2025-01-02"
+FIRST_DAY, SECOND_DAY, NO_OP_DAY = "2025-01-01", "2025-01-02", "2025-01-03"
 TERMINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
@@ -128,10 +129,21 @@ def break_a_row(run: RunDirectory) -> None:
 def test_the_task_runs_are_the_steps_of_the_specification(first_day: RunDirectory) -> None:
     """The API reports every step once, completed, in order, under a name with the interval."""
     found = task_runs(last_flow_run(FIRST_DAY))
+    assert {task_run.name for task_run in found} == {f"{step} {FIRST_DAY}" for step in STEP_NAMES}
+    assert_all_in_order(found)
+
+
+def test_the_tasks_that_do_nothing_are_the_same() -> None:
+    """noop.py has every specified step, completed, in order."""
+    noop.pipeline(NO_OP_DAY)
+    assert_all_in_order(task_runs(last_flow_run(NO_OP_DAY)))
+
+
+def assert_all_in_order(found: list[TaskRun]) -> None:
     assert {task_run.state_name for task_run in found} == {"Completed"}
-    names = [task_run.name for task_run in found]
-    assert Counter(names) == Counter(f"{step} {FIRST_DAY}" for step in STEP_NAMES)
-    alone = [name.split()[0] for name in names if name.split()[0] not in EXTRACT_STEPS]
+    names = [task_run.name.split()[0] for task_run in found]
+    assert Counter(names) == Counter(STEP_NAMES)
+    alone = [name for name in names if name not in EXTRACT_STEPS]
     assert alone == [step for step in STEP_NAMES if step not in EXTRACT_STEPS]
 
 
