@@ -1,6 +1,6 @@
 """The Complete Journey: a year of real-shaped grocery baskets, mapped onto the source's tables.
 
-The mapping and what is derived or made up are described in ``docs/data-sets.md``.
+The mapping and what is derived or made up are described in ``docs/pages/data-sets.md``.
 """
 
 from __future__ import annotations

@@ -1,0 +1,89 @@
+"""Builds the site from files that run and results that were measured; `serve` shows it.
+
+python docs/build.py [serve] [--results DIR]
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from website import pages
+
+from ecommerce_pipeline.errors import PipelineError
+from proof.environments import ROOT
+
+SITE = ROOT / "site"
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Build, and serve if told to; what is missing is one line on stderr and status 1."""
+    parser = argparse.ArgumentParser(prog="nox -s docs --", description=__doc__)
+    parser.add_argument("do", nargs="?", choices=["build", "serve"], default="build")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="the folder of results")
+    parser.add_argument("--site", type=Path, default=SITE, help="where the site goes")
+    options = parser.parse_args(arguments)
+    try:
+        build(options.results.resolve(), options.site.resolve())
+    except PipelineError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    say(f"The site is {options.site / 'index.html'}; nox -s docs -- serve shows it.")
+    if options.do == "serve":
+        serve(options.site)
+    return 0
+
+
+def build(results: Path, site: Path) -> None:
+    """Build the site strictly, and replace the one that was there.
+
+    Raises:
+        PipelineError: something that a page names is missing, or a link is dead.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        pages.write(results, Path(folder))
+        zensical = [sys.executable, "-m", "zensical", "build", "--strict"]
+        done = subprocess.run(zensical, cwd=folder, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            sys.stderr.write(done.stdout + done.stderr)
+            raise PipelineError("the site cannot be built", "mend what is named above")
+        shutil.rmtree(site, ignore_errors=True)
+        shutil.copytree(Path(folder) / "site", site)
+
+
+def serve(site: Path) -> None:
+    """Serve the site on a free port of 127.0.0.1 until Ctrl+C."""
+    with server(site) as http:
+        say(f"http://127.0.0.1:{http.server_port} shows it; Ctrl+C ends.")
+        try:
+            http.serve_forever()
+        except KeyboardInterrupt:
+            say("")
+
+
+def server(site: Path) -> ThreadingHTTPServer:
+    """A server of the site, not started yet."""
+    return ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(site)))
+
+
+def say(line: str) -> None:
+    """Print a line at once."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (its name in the base)
+        """Log nothing."""
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,119 @@
+"""Result files in the shape of the committed ones, made up for tests of the site alone."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from proof.environments import ROOT
+
+MACHINE = {
+    "cpu": "sample",
+    "cores": 2,
+    "memory_megabytes": 24105,
+    "system": "s",
+    "python": "3.11.7",
+}
+DATE = "2001-01-01T00:00:00Z"
+SCENARIOS = {"three-days": "Three days", "backfill": "Backfill"}
+METRICS = {
+    "seconds": {"unit": "s", "title": "Seconds"},
+    "peak_megabytes": {"unit": "MB", "title": "Peak memory"},
+}
+MEASURED = ("extract.json", "faults-*.json")
+ROUNDS = 5
+BADGE = (
+    '<svg xmlns="http://www.w3.org/2000/svg" width="120" height="20" role="img"'
+    ' aria-label="equal: 2/2"><rect width="120" height="20" fill="#2b6a3b"/>'
+    '<text x="8" y="14" font-size="12" fill="#fff">equal: 2/2</text></svg>'
+)
+
+
+def write(folder: Path, variants: Sequence[str]) -> Path:
+    """Write a folder of results, with the method's README beside it; the results' folder.
+
+    Extraction and faults are copies of the committed files, the rest is made up.
+    """
+    results = folder / "results"
+    (results / "badges").mkdir(parents=True)
+    (folder / "README.md").write_text("# Benchmarks\n\nText.\n\n## Method\n\nTurns.\n")
+    for pattern in MEASURED:
+        for path in (ROOT / "benchmarks" / "results").glob(pattern):
+            shutil.copy(path, results)
+    save(results, "conformance", conformance(variants))
+    for verb in ("pipeline", "steps", "footprint"):
+        save(results, verb, measurement(verb, variants))
+    for variant in variants:
+        (results / "badges" / f"{variant}.svg").write_text(BADGE)
+    return results
+
+
+def save(results: Path, name: str, content: object) -> None:
+    """Write one result file."""
+    (results / f"{name}.json").write_text(json.dumps(content))
+
+
+def conformance(variants: Sequence[str]) -> dict[str, Any]:
+    """Every variant equal in every scenario."""
+    return {
+        "schema_version": 1,
+        "date": DATE,
+        "quick": False,
+        "machine": MACHINE,
+        "versions": {variant: {"python": "3.11.7", variant: "1.2.3"} for variant in variants},
+        "control": "cron",
+        "scenarios": {
+            name: {
+                "title": title,
+                "rule": "Every table equals the control's.",
+                "variants": {variant: outcome() for variant in variants},
+            }
+            for name, title in SCENARIOS.items()
+        },
+        "badges": dict.fromkeys(variants, "2/2"),
+    }
+
+
+def outcome(failure: str | None = None) -> dict[str, Any]:
+    """A scenario that was passed, or failed before any check."""
+    checks = {} if failure else {"every table": {"passed": True, "detail": "9 tables"}}
+    return {"passed": failure is None, "checks": checks, "seconds": 12.5, "failure": failure}
+
+
+def measurement(verb: str, variants: Sequence[str]) -> dict[str, Any]:
+    """One case with two metrics; the n-th variant has n times the first one's numbers."""
+    cases = {
+        "small": {
+            "description": f"One day, {verb}",
+            "metrics": METRICS,
+            "variants": {variant: _measured(n) for n, variant in enumerate(variants, 1)},
+        }
+    }
+    return {
+        "schema_version": 1,
+        "verb": verb,
+        "title": f"Sample of {verb}",
+        "date": DATE,
+        "quick": False,
+        "rounds": ROUNDS,
+        "machine": MACHINE,
+        "versions": {variant: {variant: "1.2.3"} for variant in variants},
+        "control": "cron",
+        "cases": cases,
+    }
+
+
+def _measured(times: int) -> dict[str, Any]:
+    values = {"seconds": 10.0 * times, "peak_megabytes": 200.0 * times}
+    return {
+        "samples": [{"round": n, "values": values, "failure": None} for n in range(1, ROUNDS + 1)],
+        "summary": {metric: _summary(value, times) for metric, value in values.items()},
+    }
+
+
+def _summary(value: float, times: int) -> dict[str, Any]:
+    ratio = {"median": times, "min": times, "max": times}
+    return {"n": ROUNDS, "median": value, "min": 0.9 * value, "max": 1.1 * value, "ratio": ratio}

@@ -1,0 +1,144 @@
+"""Takes the pictures of the tools' own pages: runs two days for real and looks with a browser.
+
+python docs/screenshots.py [VARIANT…]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page
+from website.tools import Screen, Tool, tools
+
+from ecommerce_pipeline.datasets import load_dataset
+from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.interval import DataInterval
+from ecommerce_pipeline.run_directory import RunDirectory
+from ecommerce_pipeline.variant import VariantSettings, started
+from proof import browser
+from proof.control import advance_source, fill_source
+from proof.remote import RemoteVariant
+
+IMAGES = Path(__file__).parent / "pages" / "images"
+DAYS = ("2025-01-01", "2025-01-02")
+SIZE = {"width": 1280, "height": 800}
+MOST_BYTES = 200_000
+LOCAL = "file:"  # of a path: below the run's folder, not on the tool's server
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Take the pictures of the tools named, or of all."""
+    parser = argparse.ArgumentParser(prog="nox -s screenshots --", description=__doc__)
+    every = {tool.name: tool for tool in tools()}
+    parser.add_argument("variant", nargs="*", help=f"of {', '.join(every)}; default: all")
+    names = parser.parse_args(arguments).variant or list(every)
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    try:
+        if unknown := set(names) - set(every):
+            raise PipelineError(
+                f"there is no variant {min(unknown)!r}", f"choose from {', '.join(every)}"
+            )
+        for name in names:
+            take(every[name])
+    except PipelineError as error:
+        say(f"error: {error}")
+        return 1
+    say(f"The pictures are in {IMAGES}.")
+    return 0
+
+
+def take(tool: Tool) -> None:
+    """Run the tool over two days and take a picture of each of its screens.
+
+    Raises:
+        PipelineError: a run fails, or a page does not show what it should.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        run = RunDirectory(Path(folder) / tool.name)
+        run.path.mkdir()
+        url = f"sqlite:///{run.source_file}"
+        variant = RemoteVariant(tool.name, run.path / "host.log")
+        with started(variant, VariantSettings(run, url), say), browser.chromium() as chromium:
+            run_id = _run_two_days(variant, url)
+            address = next(iter(variant.addresses.values()), "")
+            page = _signed_in(chromium, tool, address, run)
+            for screen in tool.screens:
+                _picture(page, screen, _address(screen, address, run, run_id), tool)
+
+
+def _run_two_days(variant: RemoteVariant, url: str) -> str:
+    """Let the variant process both days; the last run's id in the tool."""
+    data = load_dataset("synthetic")
+    fill_source(url, data, DAYS[0])
+    first = variant.run_interval(DataInterval.parse(DAYS[0]))
+    advance_source(url, data, DAYS[1])
+    second = variant.run_interval(DataInterval.parse(DAYS[1]))
+    if {first.state, second.state} != {"success"}:
+        raise PipelineError(f"a run of {variant.name} failed", "run it by hand: nox -s NAME")
+    return second.run_id
+
+
+def _signed_in(chromium: Browser, tool: Tool, address: str, run: RunDirectory) -> Page:
+    """A page that is signed in: by the form that ``sign_in`` describes, else by HTTP's own."""
+    told = tool.sign_in
+    if not told:
+        return chromium.new_page(viewport=SIZE, color_scheme="light")
+    user, password = told["user"], _password(run.tool_home / told["password_file"], told["user"])
+    if "form" not in told:
+        context = chromium.new_context(
+            viewport=SIZE,
+            color_scheme="light",
+            http_credentials={"username": user, "password": password},
+        )
+        return context.new_page()
+    page = chromium.new_page(viewport=SIZE, color_scheme="light")
+    page.goto(address + told["form"])
+    page.fill(told["user_field"], user)
+    page.fill(told["password_field"], password)
+    page.click(told["submit"])
+    page.wait_for_selector(told["wait"])
+    return page
+
+
+def _password(file: Path, user: str) -> str:
+    """A file's whole text, or its value for the user where it is JSON."""
+    text = file.read_text()
+    return str(json.loads(text)[user]) if file.suffix == ".json" else text.strip()
+
+
+def _address(screen: Screen, address: str, run: RunDirectory, run_id: str) -> str:
+    if screen.path.startswith(LOCAL):
+        return (run.path / screen.path.removeprefix(LOCAL)).as_uri()
+    return address + screen.path.format(run_id=run_id)
+
+
+def _picture(page: Page, screen: Screen, address: str, tool: Tool) -> None:
+    page.goto(address)
+    for selector in screen.clicks:
+        page.click(selector)
+    page.wait_for_selector(screen.wait, state="visible")
+    page.wait_for_timeout(2000)  # what is drawn step by step, such as a graph, is complete
+    target = IMAGES / f"{tool.name}-{screen.name}.png"
+    picture = page.screenshot()
+    if len(picture) > MOST_BYTES:
+        raise PipelineError(
+            f"{target.name} would have {len(picture):,} bytes, above {MOST_BYTES:,}",
+            "show less on it",
+        )
+    target.write_bytes(picture)
+    say(f"{tool.name}: {target.name}, {len(picture) / 1000:.0f} kB")
+
+
+def say(line: str) -> None:
+    """Print a line at once."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""What the site's pages are made of: code that runs, and results that were measured."""

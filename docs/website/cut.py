@@ -1,0 +1,160 @@
+"""Pieces of files that run: a Python symbol by its name, a key of YAML, a section of Markdown."""
+
+from __future__ import annotations
+
+import ast
+import re
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ecommerce_pipeline.errors import PipelineError
+
+DOCSTRING = "__doc__"
+LANGUAGES = {".py": "python", ".yaml": "yaml", ".toml": "toml", ".sh": "sh"}
+Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some lines of a file.
+
+    Attributes:
+        file: the file's name below the folder it was asked of.
+        language: what Pygments calls its language.
+        text: the lines, without the indentation that all of them have.
+    """
+
+    file: str
+    language: str
+    text: str
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines of the text."""
+        return self.text.splitlines()
+
+
+def piece(folder: Path, reference: str) -> Piece:
+    """Cut what ``reference`` names out of a file.
+
+    Args:
+        folder: where the file's name begins.
+        reference: ``FILE:SYMBOL``. In Python a symbol is a dotted path of functions, classes,
+            assignments and ``with`` blocks; ``@NAME`` is the decorators of a function alone, and
+            ``__doc__`` the module's docstring. In YAML it is a top-level key.
+
+    Raises:
+        PipelineError: there is no such file or symbol; the message names both.
+    """
+    name, _, symbol = reference.partition(":")
+    path = folder / name
+    if not path.is_file():
+        raise PipelineError(f"{path} is missing", "mend the reference, or restore the file")
+    text = path.read_text()
+    cut = _python(text, symbol) if path.suffix == ".py" else _yaml(text, symbol)
+    if cut is None:
+        raise PipelineError(f"{path} has no {symbol!r}", "mend the reference, or the name")
+    return Piece(name, LANGUAGES.get(path.suffix, "text"), textwrap.dedent(cut).strip("\n"))
+
+
+def section(path: Path, heading: str | None = None) -> str:
+    """The text below a ``##`` heading of a Markdown file; without one, all below its title.
+
+    Raises:
+        PipelineError: there is no such file or heading.
+    """
+    if not path.is_file():
+        raise PipelineError(f"{path} is missing", "write it, or mend the page that quotes it")
+    parts = dict(_sections(path.read_text()))
+    if heading is None:
+        return "\n".join(f"## {name}\n{text}" if name else text for name, text in parts.items())
+    if heading not in parts:
+        raise PipelineError(f"{path} has no section {heading!r}", "mend the heading, or the page")
+    return parts[heading]
+
+
+def headings(path: Path) -> list[str]:
+    """The ``##`` headings of a Markdown file."""
+    return [heading for heading, _ in _sections(path.read_text()) if heading]
+
+
+def command(path: Path, marker: str) -> str:
+    """The first shell block of a Markdown file below the line that is ``marker``.
+
+    Raises:
+        PipelineError: there is none.
+    """
+    found = re.search(rf"^{re.escape(marker)}$.*?^```sh\n(.*?)^```$", path.read_text(), re.M | re.S)
+    if found is None:
+        raise PipelineError(f"{path} has no command below {marker!r}", "mend one of the two")
+    return found[1].strip()
+
+
+def _sections(text: str) -> Iterator[tuple[str, str]]:
+    """Headings and texts; what stands between title and first heading has an empty heading."""
+    _, *parts = re.split(r"^#{1,2} (.*)$", _without_code(text), flags=re.M)
+    for number, (heading, body) in enumerate(zip(parts[::2], parts[1::2], strict=True)):
+        yield "" if number == 0 else heading, body.replace("\0", "#").strip("\n")
+
+
+def _without_code(text: str) -> str:
+    """Hide each ``#`` that begins a line within a fenced block, where it is a comment."""
+    fences = re.compile(r"^```.*?^```$", re.M | re.S)
+    return fences.sub(lambda block: re.sub(r"^#", "\0", block[0], flags=re.M), text)
+
+
+def _yaml(text: str, key: str) -> str | None:
+    """A top-level key with the comment lines above it."""
+    found = re.search(rf"^(?:#.*\n)*{re.escape(key)}:.*\n(?:[ \t].*\n|\n(?=[ \t]))*", text, re.M)
+    return found and found[0]
+
+
+def _python(text: str, symbol: str) -> str | None:
+    module = ast.parse(text)
+    if symbol == DOCSTRING:
+        return ast.get_docstring(module, clean=False)
+    decorators = symbol.startswith("@")
+    node: ast.AST | None = module
+    for name in symbol.removeprefix("@").split("."):
+        node = next((child for child in _statements(node) if name in _names(child)), None)
+        if node is None:
+            return None
+    if decorators:
+        return _decorators(text, node)
+    lines = text.splitlines(keepends=True)
+    return "".join(lines[_first_line(node) - 1 : node.end_lineno])  # type: ignore[attr-defined]
+
+
+def _statements(node: ast.AST) -> Iterator[ast.stmt]:
+    """The statements within, those in blocks that define nothing included."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.stmt):
+            yield child
+            if not isinstance(child, Definition):
+                yield from _statements(child)
+
+
+def _names(node: ast.stmt) -> set[str]:
+    """What a statement defines; of a ``with`` block also what it calls."""
+    if isinstance(node, Definition):
+        return {node.name}
+    if isinstance(node, ast.With):
+        parts = [part for i in node.items for part in (i.optional_vars, i.context_expr) if part]
+        parts = [part.func if isinstance(part, ast.Call) else part for part in parts]
+        return {part.id for part in parts if isinstance(part, ast.Name)}
+    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+    return {target.id for target in targets if isinstance(target, ast.Name)}
+
+
+def _first_line(node: ast.AST) -> int:
+    decorators = node.decorator_list if isinstance(node, Definition) else []
+    return min([node.lineno, *(d.lineno for d in decorators)])  # type: ignore[attr-defined]
+
+
+def _decorators(text: str, node: ast.AST) -> str | None:
+    if not isinstance(node, Definition) or not node.decorator_list:
+        return None
+    lines = text.splitlines(keepends=True)
+    return "".join(lines[_first_line(node) - 1 : node.lineno - 1])

@@ -1,0 +1,269 @@
+"""The evidence as HTML: outcomes, measurements and faults, for every tool of this checkout."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from html import escape
+from typing import Any
+
+from ecommerce_pipeline.errors import PipelineError
+from website.charts import bars
+from website.numbers import number, quantity, ratio, spread
+from website.results import CONFORMANCE, Json, Measured, Results, why
+from website.tables import table
+from website.tools import Tool
+
+VERBS = ("pipeline", "steps", "footprint")
+
+
+class Evidence:
+    """What was measured of the tools."""
+
+    def __init__(self, results: Results, tools: Sequence[Tool]) -> None:
+        self._results = results
+        self._tools = tools
+        self._titles = [tool.title for tool in tools]
+
+    def conformance(self) -> str:
+        """Scenario by tool: equal, or why not."""
+        rows = [
+            [f"{escape(scenario['title'])}<br><small>{escape(scenario['rule'])}</small>"]
+            + [_outcome(self._results.outcome(name, tool.name)) for tool in self._tools]
+            for name, scenario in self._results.scenarios.items()
+        ]
+        return table("Conformance", ["scenario", *self._titles], rows)
+
+    def score(self, tool: Tool) -> str:
+        """In how many scenarios a tool was equal, as in ``6/6``."""
+        score: str = self._results.look(CONFORMANCE, "badges", tool.name)
+        return score
+
+    def badge(self, tool: Tool) -> str:
+        """The tool's badge, as SVG.
+
+        Raises:
+            PipelineError: it is missing.
+        """
+        path = self._results.folder / "badges" / f"{tool.name}.svg"
+        if not path.is_file():
+            raise PipelineError(f"{path} is missing", "make it with: nox -s compare")
+        return path.read_text().strip()
+
+    @property
+    def verbs(self) -> list[str]:
+        """The verbs that were measured; those of the pipeline itself first."""
+        for verb in VERBS:
+            self._results.read(verb)
+        return [*VERBS, *(verb for verb in self._results.verbs if verb not in VERBS)]
+
+    def title(self, name: str) -> str:
+        """A result file's title."""
+        title: str = self._results.look(name, "title")
+        return title
+
+    def headline(self, verb: str) -> str:
+        """What a verb's first number is of."""
+        case, metric, _ = self._headline(verb)
+        found = self._results.look(verb, "cases", case)
+        return f"{found['description']}, {found['metrics'][metric]['title'].lower()}"
+
+    def deviations(self) -> str:
+        """Every tool's known deviations, with their reasons."""
+        rows = [
+            [escape(tool.title), _code(d.what), _code(d.reason)]
+            for tool in self._tools
+            for d in tool.deviations
+        ]
+        return table("Known deviations", ["tool", "what", "why it stays"], rows)
+
+    def measurements(self, verb: str, *, all_charts: bool = False) -> str:
+        """Every case of a verb: its charts, and its table of all metrics."""
+        cases = self._results.look(verb, "cases")
+        return "\n\n".join(
+            f"### {escape(case['description'])}\n\n{self._case(verb, name, case, all_charts)}"
+            for name, case in cases.items()
+        )
+
+    def provenance(self, name: str) -> str:
+        """When, on what and how often a file's numbers were measured, and with which versions."""
+        result = self._results.read(name)
+        machine = self._results.look(name, "machine")
+        rounds = f"{result['rounds']} rounds; " if "rounds" in result else ""
+        return (
+            f"Measured {result['date'][:10]}; {rounds}{machine['cores']} cores"
+            f" ({machine['cpu']}), {number(machine['memory_megabytes'] / 1024)} GB, Python"
+            f" {machine['python']}. [The file](../results/{name}.json)"
+        )
+
+    def faults(self, tool: Tool) -> str:
+        """What was killed, how long nobody noticed, and how the run ended."""
+        rows = [
+            [
+                escape(fault["killed"]),
+                f"<code>{escape(fault['during'])}</code>",
+                "never"
+                if fault["detected_seconds"] is None
+                else quantity(fault["detected_seconds"], "s"),
+                escape(fault["completed_by"]),
+                _verdict(fault["equal"], "differs"),
+            ]
+            for fault in self._results.look(f"faults-{tool.name}", "faults")
+        ]
+        header = ["killed", "during", "noticed after", "completed by", "outcome"]
+        return table(f"Faults under {tool.title}", header, rows)
+
+    def has_faults(self, tool: Tool) -> bool:
+        """Whether the tool has processes of its own to kill: tests that do so are in its folder."""
+        return (tool.folder / "test_faults.py").exists()
+
+    def versions(self, tool: Tool) -> str:
+        """The versions with which the tool was compared."""
+        found = self._results.look(CONFORMANCE, "versions", tool.name)
+        rows = [[escape(name), escape(version)] for name, version in found.items()]
+        return table(f"Versions of {tool.title}", ["package", "version"], rows)
+
+    def extraction(self) -> str:
+        """The extraction benchmark's methods, fastest first, as a chart and a table."""
+        methods = self._results.look("extract", "methods")
+        measured = sorted(
+            ((name, m) for name, m in methods.items() if m["seconds"]),
+            key=lambda item: item[1]["seconds"]["median"],
+        )
+        rows = [(name, Measured(method["seconds"])) for name, method in measured]
+        failed = [(name, m) for name, m in methods.items() if not m["seconds"]]
+        return (
+            bars("Seconds", "s", rows)
+            + "\n\n"
+            + table(
+                "Extraction",
+                [
+                    "method",
+                    "seconds",
+                    "rate, ratio to the floor",
+                    "CPU seconds",
+                    "peak MB",
+                    "exact",
+                ],
+                [*map(_method, measured), *([escape(n), *_failed(m)] for n, m in failed)],
+            )
+        )
+
+    def answer(self, verb: str) -> str:
+        """A sentence for each tool: what its way costs beside the control's."""
+        case, metric, unit = self._headline(verb)
+        lines = (self._sentence(tool, verb, case, metric, unit) for tool in self._tools)
+        return "\n".join(f"- {line}" for line in lines)
+
+    def scenarios_held(self) -> str:
+        """How many scenarios every tool passed, of how many."""
+        names = list(self._results.scenarios)
+        held = [n for n in names if all(self._passed(n, tool) for tool in self._tools)]
+        return f"{len(held)} of {len(names)}"
+
+    def faults_survived(self) -> str:
+        """How many of the kills left a warehouse equal to one left alone, of how many."""
+        killed = [
+            fault["equal"]
+            for tool in self._tools
+            if self.has_faults(tool)
+            for fault in self._results.look(f"faults-{tool.name}", "faults")
+        ]
+        return f"{sum(killed)} of {len(killed)}"
+
+    def _passed(self, scenario: str, tool: Tool) -> bool:
+        return bool(self._results.outcome(scenario, tool.name)["passed"])
+
+    def _headline(self, verb: str) -> tuple[str, str, str]:
+        """The verb's first case and its first metric."""
+        case, values = next(iter(self._results.look(verb, "cases").items()))
+        metric, described = next(iter(values["metrics"].items()))
+        return case, metric, described["unit"]
+
+    def _sentence(self, tool: Tool, verb: str, case: str, metric: str, unit: str) -> str:
+        measured = self._results.measured(verb, case, metric, tool.name)
+        if measured.summary is None:
+            return f"**{tool.title}**: {measured.reason}."
+        times = ratio(measured.summary)
+        beside = f", {times} of the control in the same round" if times else ""
+        return f"**{tool.title}**: {spread(measured.summary, unit)}{beside}."
+
+    def _case(self, verb: str, name: str, case: Json, all_charts: bool) -> str:
+        metrics = list(case["metrics"].items())
+        charted = metrics if all_charts else metrics[:1]
+        charts = "".join(
+            bars(
+                m["title"],
+                m["unit"],
+                [(t.title, self._of(verb, name, key, t)) for t in self._tools],
+            )
+            for key, m in charted
+        )
+        rows = [
+            [
+                escape(_heading(m)),
+                *(_cell(self._of(verb, name, key, t), m["unit"]) for t in self._tools),
+            ]
+            for key, m in metrics
+        ]
+        shown = table(case["description"], ["median (min–max)", *self._titles], rows)
+        return f'<div class="charts">{charts}</div>\n\n{shown}'
+
+    def _of(self, verb: str, case: str, metric: str, tool: Tool) -> Measured:
+        return self._results.measured(verb, case, metric, tool.name)
+
+
+def _heading(metric: Json) -> str:
+    return f"{metric['title']}, {metric['unit']}" if metric["unit"] else str(metric["title"])
+
+
+def _cell(measured: Measured, unit: str) -> str:
+    reason = f"<br><small>{escape(measured.reason)}</small>" if measured.reason else ""
+    if measured.summary is None:
+        return f"<em>{escape(measured.reason)}</em>"
+    times = ratio(measured.summary)
+    beside = f"<br><small>{times}</small>" if times else ""
+    return f"{escape(spread(measured.summary, ''))}{beside}{reason}"
+
+
+def _outcome(outcome: Json) -> str:
+    seconds = quantity(outcome["seconds"], "s")
+    if outcome["passed"]:
+        return f"{_verdict(True, '')}<br><small>{len(outcome['checks'])} checks, {seconds}</small>"
+    return f"{_verdict(False, 'differs')}<br><small>{escape(why(outcome))}</small>"
+
+
+def _code(text: str) -> str:
+    """Text with `code` and *emphasis* in it, as HTML."""
+    coded = re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
+    return re.sub(r"\*([^*]+)\*", r"<em>\1</em>", coded)
+
+
+def _verdict(equal: bool, otherwise: str) -> str:
+    return (
+        '<span class="good">✓ equal</span>' if equal else f'<span class="bad">✗ {otherwise}</span>'
+    )
+
+
+def _method(item: tuple[str, Any]) -> list[str]:
+    name, method = item
+    peak, exact = method["peak_megabytes"], method["exact"]
+    return [
+        escape(name),
+        escape(spread(method["seconds"], "")),
+        f"{method['ratio_to_floor']['median']:.2f}",
+        escape(spread(method["cpu_seconds"], "")),
+        number(peak["max"]) if peak else "",
+        "" if exact is None else escape(_exactness(exact)),
+    ]
+
+
+def _exactness(exact: Json) -> str:
+    if exact["types"] and exact["values"]:
+        return "yes"
+    return f"{'values only' if exact['values'] else 'no'}: {exact['note']}"
+
+
+def _failed(method: Json) -> Iterator[str]:
+    yield f"<em>failed: {escape(str(method['failures'][0]))}</em>"
+    yield from [""] * 4

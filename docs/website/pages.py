@@ -1,0 +1,176 @@
+"""The pages: Markdown templates, filled with code that runs and results that were measured."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from ecommerce_pipeline.errors import PipelineError
+from proof.environments import ROOT
+from website import cut
+from website.evidence import Evidence
+from website.picture import picture
+from website.results import Results
+from website.tools import Tool, tools
+
+DOCS = Path(__file__).parents[1]
+PAGES, IMAGES = DOCS / "pages", DOCS / "pages" / "images"
+SHARED = "shared/ecommerce_pipeline"
+TOOL_PAGE = "tools/_tool.md"
+SHORT_LINES, SHORT_WIDTH = 16, 84
+
+
+def write(results: Path, target: Path) -> None:
+    """Write the site's sources, ``mkdocs.yml`` and ``pages/``, to a folder.
+
+    Args:
+        results: the folder of committed results; ``README.md`` beside it tells of the method.
+        target: an empty folder.
+
+    Raises:
+        PipelineError: a result, a symbol, a section or a picture that a page names is missing.
+    """
+    Site(results, target).write()
+
+
+class Site:
+    """One rendering of all pages."""
+
+    def __init__(self, results: Path, target: Path) -> None:
+        self._results, self._target = results, target
+        self._tools = tools()
+        self._used: set[str] = set()
+        self._environment = Environment(
+            loader=FileSystemLoader(DOCS),
+            undefined=StrictUndefined,
+            keep_trailing_newline=True,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            autoescape=False,  # noqa: S701 (what it makes is Markdown)
+        )
+        self._environment.globals.update(
+            tools=self._tools,
+            evidence=Evidence(Results(results), self._tools),
+            picture=picture,
+            side_by_side=self._side_by_side,
+            readme=self._readme,
+            headings=cut.headings,
+            screens=self._screens,
+            shared=_shared,
+            ROOT=ROOT,
+            METHOD=results.parent / "README.md",
+        )
+
+    def write(self) -> None:
+        """Write configuration, pages, pictures, styles and the results themselves."""
+        self._render("mkdocs.yml.jinja", self._target / "mkdocs.yml")
+        for page in sorted(PAGES.rglob("*.md")):
+            name = page.relative_to(PAGES)
+            if not name.name.startswith("_"):
+                self._render(f"pages/{name.as_posix()}", self._target / "pages" / name)
+        for tool in self._tools:
+            self._render(
+                f"pages/{TOOL_PAGE}",
+                self._target / "pages" / "tools" / f"{tool.name}.md",
+                tool=tool,
+            )
+        self._refuse_unused_code()
+        for folder in (PAGES / "stylesheets", PAGES / "javascripts", IMAGES):
+            if folder.exists():
+                shutil.copytree(folder, self._target / "pages" / folder.name)
+        files = self._target / "pages" / "results"
+        files.mkdir()
+        for result in self._results.glob("*.json"):
+            shutil.copy(result, files)
+
+    def _render(self, template: str, target: Path, **values: object) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(self._environment.get_template(template).render(**values))
+
+    def _side_by_side(self, concern: str) -> str:
+        """Every tool's code for a concern: in a grid where all of it is short, else in tabs."""
+        self._used.add(concern)
+        pieces = {tool: tool.pieces(concern) for tool in self._tools}
+        short = all(_is_short(own) for own in pieces.values())
+        return _grid(pieces) if short else _tabs(pieces)
+
+    def _refuse_unused_code(self) -> None:
+        for tool in self._tools:
+            if unused := set(tool.code) - self._used:
+                raise PipelineError(
+                    f"no page shows the code of {tool.name} for {min(unused)!r}",
+                    f"mend {tool.folder / 'site.toml'}, or the page",
+                )
+
+    def _readme(self, path: Path, heading: str | None = None, *, depth: int = 2) -> str:
+        """A section of a README, with its links and headings made to fit a page of the site."""
+        text = cut.section(path, heading)
+        text = re.sub(r"^#(#+) ", lambda h: "#" * (depth - 1) + h[1] + " ", text, flags=re.M)
+        return re.sub(r"\[([^]]+)\]\(([^)#:]+)\)", lambda m: _link(path.parent, m[1], m[2]), text)
+
+    def _screens(self, tool: Tool) -> str:
+        """The pictures of a tool's pages, and of the dashboard that it left."""
+        return "\n\n".join(_figure(tool, s.name, s.title) for s in tool.screens)
+
+
+def _is_short(pieces: Sequence[cut.Piece]) -> bool:
+    lines = [line for piece in pieces for line in piece.lines]
+    return len(lines) <= SHORT_LINES and max(map(len, lines)) <= SHORT_WIDTH
+
+
+def _grid(pieces: dict[Tool, list[cut.Piece]]) -> str:
+    cells = (
+        f'<div class="way" markdown="1">\n\n**{tool.title}**\n\n{_blocks(tool, own)}\n\n</div>'
+        for tool, own in pieces.items()
+    )
+    return '<div class="ways" markdown="1">\n\n' + "\n\n".join(cells) + "\n\n</div>"
+
+
+def _tabs(pieces: dict[Tool, list[cut.Piece]]) -> str:
+    return "\n\n".join(
+        f'=== "{tool.title}"\n\n' + _indented(_blocks(tool, own)) for tool, own in pieces.items()
+    )
+
+
+def _blocks(tool: Tool, pieces: Sequence[cut.Piece]) -> str:
+    return "\n\n".join(_block(piece, tool.folder.name) for piece in pieces)
+
+
+def _block(piece: cut.Piece, folder: str) -> str:
+    name = os.path.normpath(f"{folder}/{piece.file}")
+    return f'```{piece.language} title="{name}"\n{piece.text}\n```'
+
+
+def _shared(reference: str) -> str:
+    """Code of the shared package."""
+    return _block(cut.piece(ROOT / SHARED, reference), SHARED)
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"    {line}" if line else "" for line in text.splitlines())
+
+
+def _link(folder: Path, label: str, target: str) -> str:
+    """A README's link as the site has it: to a page, to a result, or as plain text."""
+    path = Path(os.path.normpath(folder / target))
+    if path.is_relative_to(PAGES):
+        return f"[{label}](../{path.relative_to(PAGES)})"
+    if path.parent.name == "results" and path.suffix == ".json":
+        return f"[{label}](../results/{path.name})"
+    return label
+
+
+def _figure(tool: Tool, name: str, title: str) -> str:
+    path = IMAGES / f"{tool.name}-{name}.png"
+    if not path.is_file():
+        raise PipelineError(f"{path} is missing", "make it with: nox -s screenshots")
+    return (
+        f'<figure class="screen" markdown="1">\n\n![{escape(title)}](../images/{path.name})'
+        f"{{ loading=lazy }}\n\n<figcaption>{escape(title)}</figcaption>\n\n</figure>"
+    )

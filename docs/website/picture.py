@@ -1,0 +1,82 @@
+"""The picture of the pipeline: every way of running it, around one set of steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from ecommerce_pipeline.specification import EXTRACT_STEPS, STEPS
+
+WIDTH, MIDDLE, SIDE = 380, 176, 84
+ROW, TOP = 24, 62
+LEFT = (WIDTH - MIDDLE) / 2
+
+
+def picture(ways: Sequence[str]) -> str:
+    """An SVG with source and dashboard, the steps between them, and the ways at both sides."""
+    steps = list(_step_labels())
+    bottom = TOP + len(steps) * ROW + 12
+    boxes = "".join(
+        _box(LEFT + 8, TOP + place * ROW, MIDDLE - 16, ROW - 5, label, "step")
+        for place, label in enumerate(steps)
+    )
+    return (
+        f'<svg class="picture" role="img" viewBox="0 0 {WIDTH} {bottom + 54}"'
+        f' aria-label="{escape(_told(ways))}">'
+        + _box(LEFT + 8, 4, MIDDLE - 16, 30, "source database", "place")
+        + _arrow(34, TOP - 8)
+        + f'<rect class="frame" x="{LEFT}" y="{TOP - 8}" width="{MIDDLE}"'
+        f' height="{bottom - TOP + 8}" rx="8"/>'
+        + boxes
+        + _arrow(bottom, bottom + 20)
+        + _box(LEFT + 8, bottom + 20, MIDDLE - 16, 30, "readers' copy, dashboard", "place")
+        + "".join(_ways(ways, TOP - 8, bottom))
+        + "</svg>"
+    )
+
+
+def _step_labels() -> list[str]:
+    """The steps' names; the extracts, which run side by side, are one."""
+    extract = f"extract_<table> × {len(EXTRACT_STEPS)}"
+    names = [extract if step.name in EXTRACT_STEPS else step.name for step in STEPS]
+    return list(dict.fromkeys(names))
+
+
+def _told(ways: Sequence[str]) -> str:
+    steps = ", ".join(_step_labels())
+    return f"From the source database through {steps} to dashboard, run by {', '.join(ways)}"
+
+
+def _ways(ways: Sequence[str], top: float, bottom: float) -> list[str]:
+    """The ways, first one left, next one right, evenly over the height."""
+    drawn = []
+    for side, names in enumerate((ways[::2], ways[1::2])):
+        x = side * (WIDTH - SIDE)
+        near, far = (SIDE, LEFT) if side == 0 else (x, WIDTH - LEFT)
+        for place, name in enumerate(names):
+            middle = top + (bottom - top) * (place + 0.5) / len(names)
+            drawn.append(_box(x, middle - 20, SIDE, 40, name, "way"))
+            drawn.append(f'<line class="wire" x1="{near}" y1="{middle}" x2="{far}" y2="{middle}"/>')
+    return drawn
+
+
+def _box(x: float, y: float, width: float, height: float, label: str, kind: str) -> str:
+    words = label.split(" ") if kind == "way" else [label]
+    first = y + height / 2 - 7 * (len(words) - 1)
+    lines = "".join(
+        f'<text x="{x + width / 2}" y="{first + 14 * n}">{escape(w)}</text>'
+        for n, w in enumerate(words)
+    )
+    return (
+        f'<g class="{kind}"><rect x="{x}" y="{y}" width="{width}" height="{height}" rx="5"/>'
+        f"{lines}</g>"
+    )
+
+
+def _arrow(top: float, bottom: float) -> str:
+    x = WIDTH / 2
+    head = f"{x - 4},{bottom - 6} {x + 4},{bottom - 6} {x},{bottom}"
+    return (
+        f'<line class="wire" x1="{x}" y1="{top}" x2="{x}" y2="{bottom - 6}"/>'
+        f'<polygon class="head" points="{head}"/>'
+    )

@@ -1,0 +1,153 @@
+"""The committed results, read strictly: what is missing is named, never left out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import getitem
+from pathlib import Path
+from typing import Any
+
+from ecommerce_pipeline.errors import PipelineError
+
+CONFORMANCE = "conformance"
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One variant's numbers for one metric: a summary, or why there is none.
+
+    Attributes:
+        summary: ``n``, ``median``, ``min``, ``max`` and ``ratio``; None where there is no number.
+        reason: why there is no number, or what some of the samples failed by; else empty.
+    """
+
+    summary: Json | None
+    reason: str = ""
+
+
+class Results:
+    """The folder of committed results."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._files: dict[str, Json] = {}
+
+    def read(self, name: str) -> Json:
+        """One result file.
+
+        Raises:
+            PipelineError: it is missing, no JSON, or of a quick run, which measures nothing.
+        """
+        if name not in self._files:
+            self._files[name] = self._read(name)
+        return self._files[name]
+
+    def _read(self, name: str) -> Json:
+        path = self.folder / f"{name}.json"
+        if not path.is_file():
+            raise PipelineError(f"{path} is missing", f"make it with: {_command(name)}")
+        try:
+            result: Json = _strict(json.loads(path.read_text()), path)
+        except ValueError as error:
+            raise PipelineError(
+                f"{path} is no JSON: {error}", f"make it with: {_command(name)}"
+            ) from None
+        if result.get("quick"):
+            raise PipelineError(
+                f"{path} is of a quick run", f"measure in full with: {_command(name)}"
+            )
+        return result
+
+    def look(self, name: str, *keys: str) -> Any:  # noqa: ANN401 (JSON)
+        """The value below ``keys`` in a result file.
+
+        Raises:
+            PipelineError: a key is missing; the message names file and keys.
+        """
+        return reduce(getitem, keys, self.read(name))
+
+    @property
+    def verbs(self) -> list[str]:
+        """The verbs that were measured, in the contract's shape, by name."""
+        names = (path.stem for path in sorted(self.folder.glob("*.json")))
+        return [name for name in names if "cases" in self.read(name)]
+
+    @property
+    def scenarios(self) -> Json:
+        """The scenarios by name, with their outcomes."""
+        scenarios: Json = self.look(CONFORMANCE, "scenarios")
+        return scenarios
+
+    def outcome(self, scenario: str, variant: str) -> Json:
+        """How a variant did in a scenario."""
+        outcome: Json = self.look(CONFORMANCE, "scenarios", scenario, "variants", variant)
+        return outcome
+
+    def why_not_equal(self, variant: str) -> str:
+        """The first scenario in which a variant was not equal, and why; empty where it was."""
+        return next(self._differences(variant), "")
+
+    def measured(self, verb: str, case: str, metric: str, variant: str) -> Measured:
+        """A variant's numbers; a variant that is not equal has none."""
+        if reason := self.why_not_equal(variant):
+            return Measured(None, f"no number, as it is not equal: {reason}")
+        found: Json = self.look(verb, "cases", case, "variants", variant)
+        failed = _failed(found["samples"])
+        if not any(metric in sample["values"] for sample in found["samples"]):
+            return Measured(None, failed or "does not apply")
+        return Measured(found["summary"][metric], failed)
+
+    def _differences(self, variant: str) -> Iterator[str]:
+        for name, scenario in self.scenarios.items():
+            outcome = self.outcome(name, variant)
+            if not outcome["passed"]:
+                yield f"{scenario['title']}: {why(outcome)}"
+
+
+class _Strict(dict[str, Any]):
+    """A JSON object that tells which key of which file is missing."""
+
+    def __init__(self, values: Mapping[str, Any], file: Path, path: tuple[str, ...]) -> None:
+        within = {key: _strict(value, file, (*path, key)) for key, value in values.items()}
+        super().__init__(within)
+        self._file, self._path = file, path
+
+    def __missing__(self, key: str) -> Any:  # noqa: ANN401 (as its base has it)
+        where = " / ".join((*self._path, key))
+        mend = f"make it with: {_command(self._file.stem)}"
+        raise PipelineError(f"{self._file} has no {where}", mend)
+
+
+def _strict(value: Any, file: Path, path: tuple[str, ...] = ()) -> Any:  # noqa: ANN401 (JSON)
+    if isinstance(value, dict):
+        return _Strict(value, file, path)
+    if isinstance(value, list):
+        return [_strict(item, file, (*path, str(place))) for place, item in enumerate(value)]
+    return value
+
+
+def _failed(samples: Sequence[Json]) -> str:
+    """How many samples failed, and why the first of them did; empty where none did."""
+    reasons = [sample["failure"] for sample in samples if sample["failure"]]
+    return f"{len(reasons)} of {len(samples)} failed: {reasons[0]}" if reasons else ""
+
+
+def why(outcome: Json) -> str:
+    """Why a scenario was not passed."""
+    if outcome["failure"]:
+        return str(outcome["failure"])
+    checks = outcome["checks"].items()
+    return "; ".join(f"{name}: {c['detail']}" for name, c in checks if not c["passed"])
+
+
+def _command(name: str) -> str:
+    """What makes a result file."""
+    if name == CONFORMANCE:
+        return "nox -s compare"
+    if name.startswith("faults-"):
+        return f"nox -s {name}"
+    return f"nox -s benchmark -- {name}"
