@@ -22,6 +22,24 @@ from ecommerce_pipeline.variant import Variant
 def main(make_variant: Callable[[], Variant], default_run_dir: Path) -> None:
     """Parse the command line, drive the variant, and exit: 0 success, 1 failure, 2 usage."""
 
+    def run(options: Options) -> None:
+        record = drive(make_variant(), options, Progress())
+        sys.exit(0 if record.state == SUCCESS else 1)
+
+    run_calmly(command_of(run, default_run_dir, "The run's folder, made anew."))
+
+
+def command_of(
+    run: Callable[[Options], None], default_run_dir: Path, run_dir_help: str
+) -> click.Command:
+    """The command line whose options are those of a run.
+
+    Args:
+        run: what to do with the options.
+        default_run_dir: the folder where none is given.
+        run_dir_help: what the folder is.
+    """
+
     @click.command(context_settings={"show_default": True})
     @click.option("--dataset", type=click.Choice([*DATASET_NAMES, NO_DATASET]), default="synthetic")
     @click.option("--scale", type=click.IntRange(min=1), default=1, help="Synthetic size.")
@@ -34,21 +52,24 @@ def main(make_variant: Callable[[], Variant], default_run_dir: Path) -> None:
         "--run-dir",
         type=click.Path(path_type=Path, file_okay=False),
         default=default_run_dir,
-        help="The run's folder, made anew.",
+        help=run_dir_help,
     )
     @click.option("--keep-up", is_flag=True, help="Leave the tool's pages up until Ctrl+C.")
     @click.option("--resume", is_flag=True, help="Go on in the run's folder as it is.")
     def command(start: str | None, **options: object) -> None:
-        signal.signal(signal.SIGTERM, _stop)
+        end_on_sigterm()
         first = None if start is None else parse_day(start)
-        record = drive(make_variant(), Options(start=first, **options), Progress())  # type: ignore[arg-type]  # click checked them
-        sys.exit(0 if record.state == SUCCESS else 1)
+        run(Options(start=first, **options))  # type: ignore[arg-type]  # click checked them
 
-    run_calmly(command)
+    return command
+
+
+def end_on_sigterm() -> None:
+    """Let SIGTERM end the command as Ctrl+C does: the tool's services are stopped on the way."""
+    signal.signal(signal.SIGTERM, _stop)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    """Let SIGTERM end the command as Ctrl+C does: the tool's services are stopped on the way."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sys.exit(128 + number)
 

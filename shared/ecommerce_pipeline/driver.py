@@ -68,8 +68,7 @@ def drive(variant: Variant, options: Options, progress: Progress) -> RunRecord:
     Raises:
         PipelineError: an option does not fit, or the source or the tool cannot be started.
     """
-    dataset = _dataset(options)
-    intervals = list(days(_start(options, dataset), options.days))
+    dataset, intervals = plan(options)
     run = RunDirectory(options.run_dir)
     run.path.mkdir(parents=True, exist_ok=True)
     with exclusive(run.driver_lock):
@@ -92,6 +91,16 @@ def drive(variant: Variant, options: Options, progress: Progress) -> RunRecord:
         finally:
             _conclude(the_record, run, len(intervals), progress)
     return the_record
+
+
+def plan(options: Options) -> tuple[Dataset | None, list[DataInterval]]:
+    """The data set, None for an existing database, and the intervals that the options ask for.
+
+    Raises:
+        PipelineError: an option does not fit.
+    """
+    dataset = _dataset(options)
+    return dataset, list(days(_start(options, dataset), options.days))
 
 
 def _run_all(

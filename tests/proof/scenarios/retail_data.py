@@ -1,0 +1,21 @@
+"""Real retail data, day by day."""
+
+from __future__ import annotations
+
+from ecommerce_pipeline.datasets import load_dataset
+from ecommerce_pipeline.interval import days
+from proof.conformance_stage import Scenario, Stage
+
+
+def play(stage: Stage) -> None:
+    for interval in days(stage.dataset.first_day, 3):
+        stage.advance(interval.start.date())
+        stage.run_interval(interval)
+
+
+SCENARIO = Scenario(
+    title="Retail data",
+    rule="Real and dirty data comes through as it is.",
+    dataset=lambda: load_dataset("complete-journey"),
+    play=play,
+)
