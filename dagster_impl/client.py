@@ -12,12 +12,13 @@ from ecommerce_pipeline.errors import PipelineError
 LOCATION, JOB, SENSOR = "pipeline", "daily", "notify_failure"
 REPOSITORY = {"repositoryLocationName": LOCATION, "repositoryName": "__repository__"}
 PARTITION_TAG = "dagster/partition"
+UNREACHABLE = "DagsterUserCodeUnreachableError"  # the code server may just be starting
 TIMEOUT_SECONDS = 30.0
 
 HEALTH = """query {
   instance { daemonHealth { allDaemonStatuses { required healthy } } }
   workspaceOrError { ... on Workspace { locationEntries {
-    loadStatus locationOrLoadError { __typename ... on PythonError { message } }
+    loadStatus locationOrLoadError { __typename ... on PythonError { className message } }
   } } }
 }"""
 LAUNCH = """mutation ($parameters: ExecutionParams!) {
@@ -68,6 +69,8 @@ class Client:
         values = self.ask(HEALTH)
         for entry in values["workspaceOrError"]["locationEntries"]:
             loaded = entry["locationOrLoadError"] or {}
+            if loaded.get("className") == UNREACHABLE:
+                return False
             if "message" in loaded:
                 raise PipelineError(
                     f"Dagster cannot load the pipeline: {loaded['message']}", "mend pipeline.py"
@@ -111,10 +114,10 @@ class Client:
         return list(reversed(values))
 
     def failure_was_told(self, run_id: str) -> bool:
-        """Whether the failure sensor has dealt with the run."""
-        sensor = {**REPOSITORY, "sensorName": SENSOR}
-        ticks = self.ask(TICKS, sensor=sensor)["answer"]["sensorState"]["ticks"]
-        return any(run_id in tick["originRunIds"] for tick in ticks)
+        """Whether the failure sensor has dealt with the run, as far as Dagster knows now."""
+        answer = self.ask(TICKS, sensor={**REPOSITORY, "sensorName": SENSOR})["answer"]
+        known = answer.get("sensorState", {"ticks": []})  # not while the code is loaded again
+        return any(run_id in tick["originRunIds"] for tick in known["ticks"])
 
     def ask(self, query: str, **variables: object) -> dict[str, Any]:
         """Send a query and return its data.

@@ -31,7 +31,7 @@ from ecommerce_pipeline.variant import VariantSettings, shared_step_server
 
 HERE = Path(__file__).parent
 HOST = "127.0.0.1"
-CODE_SERVER = "code-server"
+CODE_SERVER, DAEMON, WEBSERVER = "code-server", "daemon", "webserver"
 START_SECONDS = 180.0
 TELL_SECONDS = 60.0
 POLL_SECONDS = 0.5
@@ -78,25 +78,28 @@ class Dagster:
             "DAGSTER_DISABLE_TELEMETRY": "1",
             "PYTHONPATH": str(HERE),
         }
-        code, web = free_port(), free_port()
+        self._code_port, web = free_port(), free_port()
+        code = str(self._code_port)
         location = ["-m", self._pipeline, "--location-name", LOCATION]
-        self._serve(CODE_SERVER, "dagster", "api", "grpc", "-h", HOST, "-p", str(code), *location)
-        self._until_up(lambda: _listens(code))
-        workspace = self._workspace(code)
-        self._serve("daemon", "dagster-daemon", "run", "-w", workspace)
-        self._serve("webserver", "dagster-webserver", "-h", HOST, "-p", str(web), "-w", workspace)
+        self._serve(CODE_SERVER, "dagster", "api", "grpc", "-h", HOST, "-p", code, *location)
+        self._until_up(self._code_is_served)
+        workspace = self._workspace()
+        self._serve(DAEMON, "dagster-daemon", "run", "-w", workspace)
+        self._serve(WEBSERVER, "dagster-webserver", "-h", HOST, "-p", str(web), "-w", workspace)
         self.addresses = {"Dagster": f"http://{HOST}:{web}"}
         self.client = Client(self.addresses["Dagster"])
-        self._until_up(self.client.is_healthy)
+        self._until_up(self._is_ready)
 
     def run_interval(self, interval: DataInterval) -> IntervalRun:
         """Launch the job for the interval's partition and wait for its end."""
         partition = _partition(interval)
+        self.until(self._is_ready)
         return self.wait(interval, self.until(lambda: self.client.launch(partition)))
 
     def backfill(self, intervals: Sequence[DataInterval]) -> list[IntervalRun]:
         """Launch Dagster's own backfill of the job over the partitions and wait for its end."""
         partitions = [_partition(interval) for interval in intervals]
+        self.until(self._is_ready)
         backfill = self.until(lambda: self.client.launch_backfill(partitions))
         self.until(lambda: self.client.backfill_is_over(backfill))
         its_own = [{"key": "dagster/backfill", "value": backfill}]
@@ -108,17 +111,17 @@ class Dagster:
     def stop(self) -> None:
         """Stop what launches runs first, and the code server, which holds them, last."""
         with self._stack:
-            for name in ("daemon", "webserver", CODE_SERVER):
+            for name in (DAEMON, WEBSERVER, CODE_SERVER):
                 if name in self.services:
                     self.services.pop(name).stop()
 
     def keep_up(self) -> None:
-        """Start again what has ended, as a service manager would."""
-        for name, service in self.services.items():
-            before = service.process
-            service.keep_running()
-            if name == CODE_SERVER and service.process is not before:
-                self._report_lost_runs()
+        """Start again what has ended, as a service manager would; the daemon after the code."""
+        if self.services[CODE_SERVER].process.poll() is not None:
+            self._restart_code_server()
+        self.services[WEBSERVER].keep_running()
+        if self._code_is_served():
+            self.services[DAEMON].keep_running()
 
     def until(self, look: Callable[[], T | None]) -> T:
         """Look until there is something to see, and keep the services up meanwhile."""
@@ -152,11 +155,29 @@ class Dagster:
             for run in instance.get_runs(dg.RunsFilter(statuses=[*WAITING, *AT_WORK])):
                 instance.report_run_canceled(run, "The services had been killed.")
 
+    def _restart_code_server(self) -> None:
+        """Start the code server again, and have Dagster resume the runs that died with it.
+
+        The daemon gives up for good a retry for which it cannot load the code. So it is stopped
+        first; ``keep_up`` starts it again once the code is served.
+        """
+        self.services[DAEMON].stop()
+        self.services[CODE_SERVER].keep_running()
+        self._report_lost_runs()
+
     def _report_lost_runs(self) -> None:
-        """Tell Dagster, which does not look, that runs died with their code server: it retries."""
+        """Tell Dagster, which does not look, that runs died with their code server."""
         with self._instance() as instance:
             for run in instance.get_runs(dg.RunsFilter(statuses=AT_WORK)):
                 instance.report_run_failed(run, "The code server died, and the run with it.")
+
+    def _is_ready(self) -> bool:
+        return self._code_is_served() and self.client.is_healthy()
+
+    def _code_is_served(self) -> bool:
+        with suppress(OSError), socket.create_connection((HOST, self._code_port), timeout=1):
+            return True
+        return False
 
     def _instance(self) -> dg.DagsterInstance:
         return dg.DagsterInstance.from_config(str(self._home))
@@ -166,9 +187,9 @@ class Dagster:
         log = self._logs / f"{name}.log"
         self.services[name] = Service(name, command, self._environment, log)
 
-    def _workspace(self, port: int) -> str:
+    def _workspace(self) -> str:
         """The file that tells daemon and webserver where the code server is."""
-        server = {"host": HOST, "port": port, "location_name": LOCATION}
+        server = {"host": HOST, "port": self._code_port, "location_name": LOCATION}
         path = self._home / "workspace.yaml"
         path.write_text(json.dumps({"load_from": [{"grpc_server": server}]}))
         return str(path)
@@ -197,11 +218,6 @@ def _partition(interval: DataInterval) -> str:
     if interval != DataInterval.for_day(day):
         raise PipelineError(f"{interval} is no whole UTC day", "Dagster's partitions are days")
     return day.isoformat()
-
-
-def _listens(port: int) -> bool:
-    with socket.create_connection((HOST, port), timeout=1):
-        return True
 
 
 def _tags(run: Run) -> dict[str, str]:

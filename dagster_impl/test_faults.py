@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from proof.faults import DAYS, Fault, Stage
 from run import CODE_SERVER, Dagster
 
 ITSELF = "itself"
+SLOW_START_SECONDS = 15.0  # after that daemon and webserver have noticed that nobody answers
 RESUMED = "python dagster_impl/run.py --resume"
 EVENTS = """query ($id: ID!) {
   answer: runOrError(runId: $id) { ... on Run { eventConnection { events {
@@ -80,6 +82,16 @@ class Scene:
         detected = faults.seconds_until(seen, faults.PATIENCE_SECONDS, since=moment)
         faults.wait_for(lambda: faults.has_ended(process), f"{step} to end with its client")
         return detected
+
+    def slow_start(self, name: str) -> None:
+        """Hold a service that was just started again, while the others are kept up."""
+        (process,) = self.services(name)
+        process.suspend()
+        deadline = time.monotonic() + SLOW_START_SECONDS
+        while time.monotonic() < deadline:
+            self.variant.keep_up()
+            time.sleep(faults.POLL_SECONDS)
+        process.resume()
 
     def conclude(self, run_id: str, fault: Fault) -> IntervalRun:
         """Wait until the run, or a retry of it, has succeeded; compare, and note the fault."""
@@ -152,7 +164,7 @@ def test_a_run_outlives_daemon_and_webserver(scene: Scene) -> None:
 
 
 def test_a_run_that_died_with_its_code_server_is_resumed(scene: Scene) -> None:
-    """Dagster does not look; whoever starts the code server again tells it, and it resumes."""
+    """Whoever starts the code server again tells Dagster; it resumes, however long the start is."""
     step = "dbt_snapshot"
     run_id = scene.launch()
 
@@ -162,8 +174,18 @@ def test_a_run_that_died_with_its_code_server_is_resumed(scene: Scene) -> None:
 
     victims = scene.services(CODE_SERVER)
     detected = scene.kill(step, lambda: [*victims, scene.run_process(run_id)], seen)
+    scene.slow_start(CODE_SERVER)
     scene.conclude(run_id, Fault("the code server and the run's process", step, detected, ITSELF))
     assert scene.times_done()["load_raw"] == 1
+
+
+def test_an_interval_waits_for_the_code_server(scene: Scene) -> None:
+    """One that is triggered while the code server is away is launched once it is there again."""
+    faults.kill(scene.services(CODE_SERVER))
+    scene.variant.keep_up()
+    scene.slow_start(CODE_SERVER)
+    assert scene.variant.run_interval(scene.stage.interval).state == SUCCESS
+    assert scene.stage.differences(scene.settings.run) == []
 
 
 def test_after_a_power_cut_the_interval_is_run_again(scene: Scene) -> None:
