@@ -115,7 +115,7 @@ def lint(session: nox.Session) -> None:
         "mypy",
         "--explicit-package-bases",
         *CHECKED_BY_MYPY,
-        env={"MYPYPATH": "shared:tests:benchmarks/extract"},
+        env={"MYPYPATH": "shared:tests:benchmarks:benchmarks/verbs/extract/processes"},
     )
     for environment in VARIANTS.values():
         session.run("mypy", environment.folder)

@@ -1,34 +1,45 @@
-"""Measure how one data interval of orders leaves PostgreSQL for Parquet, beside the alternatives.
+"""How one data interval of orders leaves PostgreSQL for Parquet, beside the alternatives.
 
-See README.md for the method and its limits.
+It measures methods, not variants: a method is a function in ``methods.py`` that brings the orders
+of the URL to Parquet files in a folder. The results have a shape of their own. See README.md for
+the method and its limits.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
-import report
-from machine import describe, psql
+from measuring import partial
+from measuring.identity import identity
+from measuring.options import Options, Outcome, chosen
+from measuring.partial import Partial
+from measuring.report import say
+from measuring.summary import spread
 
+from ecommerce_pipeline.atomic import atomic_file
+from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.source.postgres_server import running_server
+from proof.machine import describe
+from verbs.extract import report
 
-HERE = Path(__file__).parent
-RESULTS = HERE.parent / "results" / "extract.json"
+TITLE = "Extraction: one interval of orders from PostgreSQL to Parquet"
+PROCESSES = Path(__file__).parent / "processes"
+ROWS, MEMORY_ROWS, QUICK_ROWS = 2_000_000, 10_000_000, 50_000
+CASE, MEMORY_CASE = "orders", "memory"
 SCHEMA_VERSION = 1
 FLOOR = "\\copy"
 FLOORS = {  # what psql alone needs to receive the rows and drop them
@@ -60,50 +71,80 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What is measured, how often, and where the server and the files lie."""
+    """What is measured, and where the server and the files lie."""
 
     rows: int
-    repeats: int
     folder: Path
     url: str
 
 
-def main() -> None:
-    """Measure, write the results as JSON, and print them as a table."""
-    arguments = _arguments()
+def run(options: Options) -> Outcome:
+    """Measure and write the results as JSON.
+
+    Raises:
+        PipelineError: psql is missing, or variants are asked for, of which this verb knows none.
+    """
+    chosen("variant", options.variants, [])
+    chosen("case", options.cases, [CASE])
+    describes = identity("extract", quick=options.quick)
+    samples = Partial.open(
+        options.partial / "extract.partial.json", describes, say, fresh=options.fresh
+    )
     with tempfile.TemporaryDirectory(prefix="bench-extract-") as folder:
-        results = measure(arguments, Path(folder))
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps(results, indent=2) + "\n")
-    print("\n".join(report.lines(results)))  # noqa: T201 (the command's own output)
+        values = measure(options, samples, Path(folder))
+    file = options.out / "extract.json"
+    with atomic_file(file, point="record") as temporary:
+        temporary.write_text(json.dumps(values, indent=2) + "\n")
+    if options.whole:
+        samples.file.unlink(missing_ok=True)
+    failures = sum(len(method["failures"]) for method in values["methods"].values())
+    return Outcome(file, tuple(report.lines(values)), failures)
 
 
-def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, object]:
+def measure(options: Options, samples: Partial, folder: Path) -> dict[str, Any]:
     """Fill a new server, and run every method in turn, as often as asked."""
+    version = subprocess.run([psql(), "--version"], capture_output=True, text=True, check=True)
     with running_server(folder / "postgres", durable=False) as url:
-        settings = Settings(arguments.rows, arguments.repeats, folder, url)
+        settings = Settings(QUICK_ROWS if options.quick else ROWS, folder, url)
         _child(settings, "shop.py", "fill", str(settings.rows))
-        samples: dict[str, list[Sample]] = {name: [] for name in (*FLOORS, *METHODS)}
-        exactness = {}
-        for repeat in range(settings.repeats):
-            for name, runs in samples.items():
-                sample = run_floor(settings, name) if name in FLOORS else run_method(settings, name)
-                runs.append(sample)
-                _progress(f"{repeat + 1}/{settings.repeats} {name}: {sample}")
-                if name in METHODS and repeat == 0 and sample.failure is None:
-                    exactness[name] = check(settings)
-        memory = run_memory(settings, arguments.memory_rows) if arguments.memory_rows else None
+        for number in range(1, options.rounds + 1):
+            for name in (*FLOORS, *METHODS):
+                if not samples.has(CASE, name, number):
+                    _take(settings, samples, name, number)
+        if not options.quick and not samples.has(MEMORY_CASE, "ours", 1):
+            samples.add(MEMORY_CASE, "ours", run_memory(settings, MEMORY_ROWS))
+    by_method = {name: list(map(_sample, samples.of(CASE, name))) for name in (*FLOORS, *METHODS)}
+    memory = [asdict(_sample(sample)) for sample in samples.of(MEMORY_CASE, "ours")]
     return {
         "schema_version": SCHEMA_VERSION,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": describe(),
+        "machine": {**describe(), "psql": version.stdout.strip()},
         "packages": {name: metadata.version(name) for name in PACKAGES},
         "rows": settings.rows,
-        "repeats": settings.repeats,
+        "repeats": options.rounds,
         "floor": FLOOR,
-        "methods": dict(summaries(samples, exactness)),
-        "memory": memory,
+        "methods": dict(summaries(by_method, samples.notes)),
+        "memory": {"rows": MEMORY_ROWS, "method": "ours", **memory[0]} if memory else None,
     }
+
+
+def _take(settings: Settings, samples: Partial, name: str, number: int) -> None:
+    """Take one sample; a method's first files are held against the source."""
+    sample = run_floor(settings, name) if name in FLOORS else run_method(settings, name)
+    if name in METHODS and name not in samples.notes and sample.failure is None:
+        samples.notes[name] = check(settings)
+    samples.add(CASE, name, _kept(sample, number))
+    shown = f"FAILED {sample.failure}" if sample.failure else f"{sample.seconds:.2f} s"
+    say(f"extract  round {number}  {name:<24} {shown}")
+
+
+def _kept(sample: Sample, number: int) -> partial.Sample:
+    numbers = {name: value for name, value in asdict(sample).items() if isinstance(value, float)}
+    return partial.Sample(number, numbers, sample.failure)
+
+
+def _sample(kept: partial.Sample) -> Sample:
+    return Sample(failure=kept.failure, **kept.values)
 
 
 def run_floor(settings: Settings, name: str) -> Sample:
@@ -126,17 +167,16 @@ def run_method(settings: Settings, name: str) -> Sample:
     output = settings.folder / "output"
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir()
-    command = [sys.executable, str(HERE / "methods.py"), name, str(output)]
+    command = [sys.executable, str(PROCESSES / "methods.py"), name, str(output)]
     sample, printed = _run(command, {"BENCHMARK_URL": settings.url}, settings.folder)
     return sample if sample.failure else replace(sample, seconds=float(printed.splitlines()[-1]))
 
 
-def run_memory(settings: Settings, rows: int) -> dict[str, object]:
+def run_memory(settings: Settings, rows: int) -> partial.Sample:
     """Whether our peak memory stays where it was with this many rows."""
+    say(f"extract  {rows:,} rows, for the peak memory")
     _child(settings, "shop.py", "fill", str(rows))
-    sample = run_method(settings, "ours")
-    _progress(f"{rows} rows: {sample}")
-    return {"rows": rows, "method": "ours", **asdict(sample)}
+    return _kept(run_method(settings, "ours"), 1)
 
 
 def check(settings: Settings) -> object:
@@ -162,13 +202,13 @@ def _run(command: list[str], variables: Mapping[str, str], folder: Path) -> tupl
             reason = err.read().strip().splitlines() or ["no message"]
             return Sample(failure=f"exit {process.returncode}: {reason[-1]}"), ""
         cpu = usage.ru_utime + usage.ru_stime
-        return Sample(round(seconds, 3), round(cpu, 3), round(usage.ru_maxrss / 1024)), out.read()
+        return Sample(round(seconds, 3), round(cpu, 3), float(usage.ru_maxrss // 1024)), out.read()
 
 
 def _child(settings: Settings, script: str, *arguments: str) -> str:
     """Run a script in a process of its own: a parent that grows would show in its children."""
     return subprocess.run(
-        [sys.executable, str(HERE / script), *arguments],
+        [sys.executable, str(PROCESSES / script), *arguments],
         env={**os.environ, "BENCHMARK_URL": settings.url},
         stdout=subprocess.PIPE,
         text=True,
@@ -201,35 +241,17 @@ def summaries(
         )
 
 
-def _spread(values: Sequence[float | None]) -> dict[str, float] | None:
-    known = [value for value in values if value is not None]
-    if not known:
-        return None
-    return {
-        "median": round(statistics.median(known), 3),
-        "min": round(min(known), 3),
-        "max": round(max(known), 3),
-    }
+def _spread(values: Iterable[float | None]) -> dict[str, float] | None:
+    return spread([value for value in values if value is not None])
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=2_000_000, help="orders in the interval")
-    parser.add_argument("--repeats", type=int, default=5, help="rounds, each with every method")
-    parser.add_argument("--memory-rows", type=int, help="run ours once more, with this many orders")
-    parser.add_argument(
-        "--quick", action="store_true", help="50,000 orders once: does it still run?"
-    )
-    parser.add_argument("--out", type=Path, default=RESULTS, help="where the JSON goes")
-    arguments = parser.parse_args()
-    if arguments.quick:
-        arguments.rows, arguments.repeats = 50_000, 1
-    return arguments
+def psql() -> str:
+    """The path of psql, which only the floor needs.
 
-
-def _progress(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)  # noqa: T201 (the command's own output)
-
-
-if __name__ == "__main__":
-    main()
+    Raises:
+        PipelineError: it is not installed.
+    """
+    program = shutil.which("psql")
+    if program is None:
+        raise PipelineError("psql is not installed, and the floor is what it does", "install it")
+    return program

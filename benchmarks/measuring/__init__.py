@@ -1,0 +1,1 @@
+"""How every verb measures: rounds, samples, statistics, results."""

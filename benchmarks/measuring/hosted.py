@@ -1,0 +1,140 @@
+"""A started variant, what an interval costs under it, and an end to waiting."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+import psutil
+
+from ecommerce_pipeline import journal
+from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.interval import DataInterval
+from ecommerce_pipeline.record import SUCCESS, IntervalRun
+from ecommerce_pipeline.run_directory import RunDirectory
+from ecommerce_pipeline.specification import STEP_NAMES
+from ecommerce_pipeline.variant import VariantSettings
+from measuring.plan import Metric, Values
+from measuring.timeline import split
+from proof.process_tree import family
+from proof.remote import RemoteVariant
+
+LIMIT_SECONDS = 900.0
+END_SECONDS = 60.0
+SECONDS = Metric("s", "seconds")
+CPU_SECONDS = Metric("s", "CPU seconds")
+SPLIT = {
+    "waiting": Metric("s", "waiting"),
+    "starting": Metric("s", "starting"),
+    "running": Metric("s", "running"),
+}
+
+
+@contextmanager
+def hosted(name: str, pipeline: str, run: RunDirectory) -> Iterator[RemoteVariant]:
+    """Start a variant on the folder's embedded source and stop it after the block.
+
+    Raises:
+        PipelineError: its environment is missing, or it does not become healthy.
+    """
+    run.path.mkdir(parents=True, exist_ok=True)
+    variant = RemoteVariant(name, run.path / "host.log", pipeline)
+    settings = VariantSettings(run=run, source_url=f"sqlite:///{run.source_file}")
+    try:
+        variant.start(settings)
+        yield variant
+    finally:
+        variant.stop()
+
+
+def cost(
+    variant: RemoteVariant, run: RunDirectory, intervals: Sequence[DataInterval], *, backfill: bool
+) -> Values:
+    """Run intervals through the tool's own API: seconds, CPU seconds and their split.
+
+    Raises:
+        PipelineError: a run did not succeed, had other steps, or took longer than the limit.
+    """
+    cpu, begun, clock = tree_cpu_seconds(variant.pid), datetime.now(UTC), time.perf_counter()
+    with ended_when_overdue(variant):
+        if backfill:
+            runs = variant.backfill(intervals)
+        else:
+            runs = [variant.run_interval(interval) for interval in intervals]
+    seconds, ended = time.perf_counter() - clock, datetime.now(UTC)
+    cpu = tree_cpu_seconds(variant.pid) - cpu
+    must_be_complete(runs, intervals)
+    wanted = set(map(str, intervals))
+    entries = [e for e in journal.read(run) if e.interval in wanted and e.ended_at >= begun]
+    parts = asdict(split((begun, ended), runs, entries))
+    return {"seconds": seconds, "cpu_seconds": cpu, **parts}
+
+
+def mean(costs: Sequence[Values]) -> Values:
+    """The mean of each value."""
+    return {name: sum(each[name] for each in costs) / len(costs) for name in costs[0]}
+
+
+def must_be_complete(runs: Sequence[IntervalRun], intervals: Sequence[DataInterval]) -> None:
+    """Accept the wanted intervals, all successful, with the steps of the specification.
+
+    Raises:
+        PipelineError: it is otherwise.
+    """
+    if sorted(run.interval for run in runs) != sorted(map(str, intervals)):
+        raise PipelineError(f"{len(runs)} of {len(intervals)} intervals ran", "read its logs")
+    for run in runs:
+        if run.state != SUCCESS:
+            raise PipelineError(f"the run of {run.interval} is {run.tool_state}", "read its logs")
+        if sorted(step.name for step in run.steps) != sorted(STEP_NAMES):
+            names = ", ".join(step.name for step in run.steps)
+            raise PipelineError(f"the run of {run.interval} had the steps {names}", "mend it")
+
+
+def tree_cpu_seconds(pid: int) -> float:
+    """User and system time of a process and all below it, those that ended and were waited for.
+
+    The kernel adds an ended process's time to the one that waits for it, so that nothing is lost
+    between two calls, however short it lived.
+    """
+    total = 0.0
+    for process in family(psutil.Process(pid)):
+        with suppress(psutil.Error):
+            times = process.cpu_times()
+            total += times.user + times.system + times.children_user + times.children_system
+    return total
+
+
+@contextmanager
+def ended_when_overdue(variant: RemoteVariant, seconds: float = LIMIT_SECONDS) -> Iterator[None]:
+    """End the variant when the block takes longer than ``seconds``, so that nobody waits for ever.
+
+    Raises:
+        PipelineError: it did.
+    """
+    host, overdue = psutil.Process(variant.pid), threading.Event()
+
+    def end() -> None:
+        overdue.set()
+        with suppress(psutil.Error):
+            tree = family(host)
+            host.terminate()
+            for process in psutil.wait_procs(tree, timeout=END_SECONDS)[1]:
+                with suppress(psutil.Error):
+                    process.kill()
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except PipelineError:
+        if overdue.is_set():
+            raise PipelineError(f"no end after {seconds:g} s", "read its logs") from None
+        raise
+    finally:
+        timer.cancel()

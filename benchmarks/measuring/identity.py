@@ -1,0 +1,44 @@
+"""What a measurement is of: samples of other code or another machine do not belong to it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from proof.environments import ROOT
+from proof.machine import describe
+
+MEASURED = ("shared", "dbt_project", "*_impl", "tests/proof", "benchmarks/measuring")
+SUFFIXES = {".py", ".lock", ".toml", ".sql", ".yml", ".yaml", ".jinja", ".css"}
+MADE_BY_RUNS = {"target", "logs", "__pycache__"}
+
+
+def identity(verb: str, *, quick: bool) -> dict[str, Any]:
+    """The verb, the machine, and the code that is measured with the versions it is locked to."""
+    return {"verb": verb, "quick": quick, "machine": describe(), "code": code_digest(verb)}
+
+
+def code_digest(verb: str) -> str:
+    """A digest of every file that a measurement depends on."""
+    digest = hashlib.sha256()
+    for file in sorted(_measured_files(verb)):
+        digest.update(f"{file.relative_to(ROOT)}\0{file.stat().st_size}\0".encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _measured_files(verb: str) -> Iterator[Path]:
+    for pattern in (*MEASURED, f"benchmarks/verbs/{verb}*"):
+        for found in ROOT.glob(pattern):
+            yield from filter(_matters, found.rglob("*") if found.is_dir() else [found])
+
+
+def _matters(file: Path) -> bool:
+    return (
+        file.suffix in SUFFIXES
+        and not file.name.startswith(("test_", "."))
+        and not MADE_BY_RUNS & set(file.parts)
+        and file.is_file()
+    )

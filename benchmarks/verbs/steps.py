@@ -1,0 +1,51 @@
+"""As many steps as the pipeline has that do nothing: what a tool costs by itself.
+
+A variant needs a folder with ``run.py`` and ``noop.py``, the pipeline's steps in its order, each
+of which does nothing. In each round each variant is started once and runs one interval that nobody
+counts; starting is outside the clock.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from functools import partial
+
+from measuring.noop import METRICS, Batch, no_op_session
+from measuring.options import Options, Outcome
+from measuring.plan import Case, Group, Plan
+from measuring.sampling import measure
+
+from ecommerce_pipeline.interval import DAY, DataInterval, days
+
+TITLE = "Steps that do nothing: each tool's own floor"
+FIRST_DAY = date(2025, 1, 1)
+DAILY_DAYS, BACKFILL_DAYS = 3, 14
+
+
+def run(options: Options) -> Outcome:
+    """Measure every variant's no-op pipeline."""
+    return measure(plan(quick=options.quick), options)
+
+
+def plan(*, quick: bool) -> Plan:
+    """Daily runs and a backfill; a quick one is a single interval."""
+    batches = {
+        "daily": Batch(tuple(days(FIRST_DAY, 1 if quick else DAILY_DAYS))),
+        "backfill": Batch(tuple(days(FIRST_DAY + DAILY_DAYS * DAY, BACKFILL_DAYS)), backfill=True),
+    }
+    if quick:
+        del batches["backfill"]
+    after_all = DataInterval.for_day(FIRST_DAY + (DAILY_DAYS + BACKFILL_DAYS) * DAY)
+    warm_up = [] if quick else [after_all]
+    group = Group(
+        {name: Case(_description(name, batch), METRICS) for name, batch in batches.items()},
+        partial(no_op_session, batches=batches, warm_up=warm_up),
+    )
+    return Plan("steps", TITLE, (group,))
+
+
+def _description(case: str, batch: Batch) -> str:
+    count = len(batch.intervals)
+    if batch.backfill:
+        return f"{count} days through the tool's own backfill"
+    return f"one interval through the tool's own API, the mean of {count} days in a row"
