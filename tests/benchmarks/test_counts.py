@@ -1,0 +1,50 @@
+"""What is counted: lines, files, bytes, CPU time."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from measuring import files
+from measuring.hosted import tree_cpu_seconds
+
+
+def test_code_lines(tmp_path: Path) -> None:
+    """Blank lines and lines that are only a comment do not count; docstrings do."""
+    file = tmp_path / "pipeline.py"
+    file.write_text('"""What it does."""\n\n# a comment\nx = 1  # another\n    # indented\n')
+    assert files.code_lines(file) == 2
+
+
+def test_own_files(tmp_path: Path) -> None:
+    """Tests and the steps that do nothing are not the variant's own code; folders are searched."""
+    (tmp_path / "plugins").mkdir()
+    names = ["run.py", "noop.py", "test_run.py", "conftest.py", "plugins/days.py", "notes.md"]
+    for name in names:
+        (tmp_path / name).touch()
+    own = [file.relative_to(tmp_path).as_posix() for file in files.own_files(tmp_path)]
+    assert own == ["plugins/days.py", "run.py"]
+    folders = [str(tmp_path), str(tmp_path / "plugins")]
+    assert sorted(files.python_folders(tmp_path)) == folders
+
+
+def test_size(tmp_path: Path) -> None:
+    """Links and compiled modules do not count."""
+    (tmp_path / "__pycache__").mkdir()
+    (tmp_path / "__pycache__" / "x.pyc").write_bytes(b"123")
+    (tmp_path / "x.py").write_bytes(b"12345")
+    (tmp_path / "link.py").symlink_to("x.py")
+    assert files.size_in_bytes(tmp_path) == 5
+
+
+def test_cpu_time_of_short_lives() -> None:
+    """What a process used that began and ended between two looks is counted."""
+    burn = "import time\nwhile time.process_time() < 0.3: pass"
+    before = tree_cpu_seconds(os.getpid())
+    own = time.process_time()
+    subprocess.run([sys.executable, "-c", burn], check=True)
+    used = tree_cpu_seconds(os.getpid()) - before - (time.process_time() - own)
+    assert 0.25 < used < 5

@@ -1,0 +1,113 @@
+"""The committed results and the command."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from measuring.options import ROUNDS
+from measuring.results import validate
+
+from proof.environments import ROOT, variant_names
+
+RESULTS = ROOT / "benchmarks" / "results"
+COMMITTED = {
+    file.stem: values
+    for file in sorted(RESULTS.glob("*.json"))
+    if "verb" in (values := json.loads(file.read_text()))
+}
+
+
+def _results(**changed: Any) -> dict[str, Any]:  # noqa: ANN401 (any wrong value)
+    sample = {"round": 1, "values": {"seconds": 1.0}, "failure": None}
+    spread = {"median": 1.0, "min": 1.0, "max": 1.0}
+    case = {
+        "description": "a case",
+        "metrics": {"seconds": {"unit": "s", "title": "seconds"}},
+        "variants": {
+            "cron": {
+                "samples": [{**sample, **changed}],
+                "summary": {"seconds": {"n": 1, **spread, "ratio": spread}},
+            }
+        },
+    }
+    machine = {"cpu": "", "cores": 2, "memory_megabytes": 1, "system": "", "python": ""}
+    return {
+        "schema_version": 1,
+        "verb": "steps",
+        "title": "Steps",
+        "date": "2025-01-01T00:00:00Z",
+        "quick": False,
+        "rounds": 1,
+        "machine": machine,
+        "code": "0",
+        "versions": {},
+        "control": "cron",
+        "cases": {"daily": case},
+    }
+
+
+def test_schema_accepts_a_sample() -> None:
+    """A sample with values and no failure is valid."""
+    validate(_results())
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"failure": "it broke"},  # a failure beside values
+        {"values": {}},  # neither
+        {"values": {"seconds": "fast"}},
+        {"round": 0},
+    ],
+)
+def test_schema_refuses(changed: dict[str, Any]) -> None:
+    """A sample has either values or a failure, numbers, and a round from 1."""
+    with pytest.raises(jsonschema.ValidationError):
+        validate(_results(**changed))
+
+
+def test_committed_results() -> None:
+    """Committed results are valid, of whole measurements, with every sample of every variant."""
+    for verb, values in COMMITTED.items():
+        validate(values)
+        assert values["verb"] == verb
+        assert not values["quick"]
+        for case in values["cases"].values():
+            assert set(case["variants"]) == set(variant_names())
+            for variant in case["variants"].values():
+                rounds = [sample["round"] for sample in variant["samples"]]
+                assert rounds == list(range(1, values["rounds"] + 1))
+                assert len(rounds) >= ROUNDS
+
+
+def test_extract_results() -> None:
+    """The extraction's results, which have a shape of their own, hold five samples a method."""
+    values = json.loads((RESULTS / "extract.json").read_text())
+    assert {len(method["samples"]) for method in values["methods"].values()} == {ROUNDS}
+
+
+def _command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "benchmarks" / "run.py"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_verbs_are_found() -> None:
+    """An unknown verb is refused with the names of the files in ``verbs/``."""
+    done = _command("speed")
+    assert done.returncode == 2
+    assert "is not one of 'extract', 'footprint', 'pipeline', 'steps'" in done.stderr
+
+
+def test_unknown_variant(tmp_path: Path) -> None:
+    """An unknown variant ends in one line that names the known ones, and no results."""
+    done = _command("steps", "--variants", "luigi", "--out", str(tmp_path))
+    assert done.returncode == 1
+    assert "there is no variant luigi" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
