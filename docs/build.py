@@ -15,10 +15,9 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from website import pages
-
 from ecommerce_pipeline.errors import PipelineError
 from proof.environments import ROOT
+from website import pages
 
 SITE = ROOT / "site"
 RESULTS = ROOT / "benchmarks" / "results"

@@ -14,7 +14,7 @@ MACHINE = {
     "cpu": "sample",
     "cores": 2,
     "memory_megabytes": 24105,
-    "system": "s",
+    "system": "sample",
     "python": "3.11.7",
 }
 DATE = "2001-01-01T00:00:00Z"
@@ -23,7 +23,7 @@ METRICS = {
     "seconds": {"unit": "s", "title": "Seconds"},
     "peak_megabytes": {"unit": "MB", "title": "Peak memory"},
 }
-MEASURED = ("extract.json", "faults-*.json")
+MEASURED = ("extract.json", "faults-*.json", "*-dbt.json")
 ROUNDS = 5
 BADGE = (
     '<svg xmlns="http://www.w3.org/2000/svg" width="120" height="20" role="img"'

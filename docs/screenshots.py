@@ -12,8 +12,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page
-from website.tools import Screen, Tool, tools
+from playwright.sync_api import Browser, Page, ViewportSize
+from playwright.sync_api import Error as BrowserError
 
 from ecommerce_pipeline.datasets import load_dataset
 from ecommerce_pipeline.errors import PipelineError
@@ -23,10 +23,11 @@ from ecommerce_pipeline.variant import VariantSettings, started
 from proof import browser
 from proof.control import advance_source, fill_source
 from proof.remote import RemoteVariant
+from website.tools import Screen, Tool, tools
 
 IMAGES = Path(__file__).parent / "pages" / "images"
 DAYS = ("2025-01-01", "2025-01-02")
-SIZE = {"width": 1280, "height": 800}
+SIZE: ViewportSize = {"width": 1280, "height": 800}
 MOST_BYTES = 200_000
 LOCAL = "file:"  # of a path: below the run's folder, not on the tool's server
 
@@ -68,7 +69,12 @@ def take(tool: Tool) -> None:
             address = next(iter(variant.addresses.values()), "")
             page = _signed_in(chromium, tool, address, run)
             for screen in tool.screens:
-                _picture(page, screen, _address(screen, address, run, run_id), tool)
+                try:
+                    _picture(page, screen, _address(screen, address, run, run_id), tool)
+                except BrowserError as error:
+                    reason = str(error).splitlines()[0]
+                    mend = f"mend {tool.folder / 'site.toml'}"
+                    raise PipelineError(f"the screen {screen.name!r}: {reason}", mend) from None
 
 
 def _run_two_days(variant: RemoteVariant, url: str) -> str:

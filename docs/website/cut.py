@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,16 +115,19 @@ def _python(text: str, symbol: str) -> str | None:
     module = ast.parse(text)
     if symbol == DOCSTRING:
         return ast.get_docstring(module, clean=False)
-    decorators = symbol.startswith("@")
-    node: ast.AST | None = module
-    for name in symbol.removeprefix("@").split("."):
-        node = next((child for child in _statements(node) if name in _names(child)), None)
-        if node is None:
-            return None
-    if decorators:
-        return _decorators(text, node)
+    found = _find(module, symbol.removeprefix("@").split("."))
+    if found is None:
+        return None
     lines = text.splitlines(keepends=True)
-    return "".join(lines[_first_line(node) - 1 : node.end_lineno])  # type: ignore[attr-defined]
+    last = found.lineno - 1 if symbol.startswith("@") else found.end_lineno
+    return "".join(lines[_first_line(found) - 1 : last]) or None
+
+
+def _find(node: ast.AST, path: Sequence[str]) -> ast.stmt | None:
+    """The statement at the end of a path of names."""
+    name, *rest = path
+    found = next((child for child in _statements(node) if name in _names(child)), None)
+    return _find(found, rest) if found and rest else found
 
 
 def _statements(node: ast.AST) -> Iterator[ast.stmt]:
@@ -148,13 +151,6 @@ def _names(node: ast.stmt) -> set[str]:
     return {target.id for target in targets if isinstance(target, ast.Name)}
 
 
-def _first_line(node: ast.AST) -> int:
+def _first_line(node: ast.stmt) -> int:
     decorators = node.decorator_list if isinstance(node, Definition) else []
-    return min([node.lineno, *(d.lineno for d in decorators)])  # type: ignore[attr-defined]
-
-
-def _decorators(text: str, node: ast.AST) -> str | None:
-    if not isinstance(node, Definition) or not node.decorator_list:
-        return None
-    lines = text.splitlines(keepends=True)
-    return "".join(lines[_first_line(node) - 1 : node.lineno - 1])
+    return min([node.lineno, *(decorator.lineno for decorator in decorators)])

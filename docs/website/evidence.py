@@ -7,9 +7,11 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from typing import Any
 
+from ecommerce_pipeline import wording
 from ecommerce_pipeline.errors import PipelineError
+from proof.environments import CONTROL
 from website.charts import bars
-from website.numbers import number, quantity, ratio, spread
+from website.numbers import extent, number, quantity, ratio, spread
 from website.results import CONFORMANCE, Json, Measured, Results, why
 from website.tables import table
 from website.tools import Tool
@@ -183,30 +185,24 @@ class Evidence:
     def _sentence(self, tool: Tool, verb: str, case: str, metric: str, unit: str) -> str:
         measured = self._results.measured(verb, case, metric, tool.name)
         if measured.summary is None:
-            return f"**{tool.title}**: {measured.reason}."
+            return f"**{tool.title}**: {' '.join(measured.reason.split())}."
         times = ratio(measured.summary)
-        beside = f", {times} of the control in the same round" if times else ""
+        beside = f", {times} the control" if times and tool.name != CONTROL else ""
         return f"**{tool.title}**: {spread(measured.summary, unit)}{beside}."
 
     def _case(self, verb: str, name: str, case: Json, all_charts: bool) -> str:
-        metrics = list(case["metrics"].items())
-        charted = metrics if all_charts else metrics[:1]
+        metrics = case["metrics"].items()
+        measured = {
+            key: [self._of(verb, name, key, tool) for tool in self._tools] for key in dict(metrics)
+        }
         charts = "".join(
             bars(
-                m["title"],
-                m["unit"],
-                [(t.title, self._of(verb, name, key, t)) for t in self._tools],
+                metric["title"], metric["unit"], list(zip(self._titles, measured[key], strict=True))
             )
-            for key, m in charted
+            for key, metric in list(metrics)[: None if all_charts else 1]
         )
-        rows = [
-            [
-                escape(_heading(m)),
-                *(_cell(self._of(verb, name, key, t), m["unit"]) for t in self._tools),
-            ]
-            for key, m in metrics
-        ]
-        shown = table(case["description"], ["median (min–max)", *self._titles], rows)
+        rows = [[escape(_heading(m)), *map(_cell, measured[key])] for key, m in metrics]
+        shown = table(case["description"], ["median, range", *self._titles], rows)
         return f'<div class="charts">{charts}</div>\n\n{shown}'
 
     def _of(self, verb: str, case: str, metric: str, tool: Tool) -> Measured:
@@ -217,26 +213,35 @@ def _heading(metric: Json) -> str:
     return f"{metric['title']}, {metric['unit']}" if metric["unit"] else str(metric["title"])
 
 
-def _cell(measured: Measured, unit: str) -> str:
-    reason = f"<br><small>{escape(measured.reason)}</small>" if measured.reason else ""
+def _cell(measured: Measured) -> str:
     if measured.summary is None:
-        return f"<em>{escape(measured.reason)}</em>"
-    times = ratio(measured.summary)
-    beside = f"<br><small>{times}</small>" if times else ""
-    return f"{escape(spread(measured.summary, ''))}{beside}{reason}"
+        return f"<em>{_lines(measured.reason)}</em>"
+    small = (extent(measured.summary), ratio(measured.summary), _lines(measured.reason))
+    below = "".join(f"<br><small>{line}</small>" for line in small if line)
+    return quantity(measured.summary["median"], "") + below
+
+
+def _lines(text: str) -> str:
+    """Text as HTML, its lines kept."""
+    return escape(text).replace("\n", "<br>")
 
 
 def _outcome(outcome: Json) -> str:
-    seconds = quantity(outcome["seconds"], "s")
+    seconds = wording.duration(outcome["seconds"])
     if outcome["passed"]:
-        return f"{_verdict(True, '')}<br><small>{len(outcome['checks'])} checks, {seconds}</small>"
-    return f"{_verdict(False, 'differs')}<br><small>{escape(why(outcome))}</small>"
+        return f"{_verdict(True, '')}<br><small>{_checks(outcome)}, {seconds}</small>"
+    return f"{_verdict(False, 'differs')}<br><small>{_lines(why(outcome))}</small>"
 
 
 def _code(text: str) -> str:
     """Text with `code` and *emphasis* in it, as HTML."""
     coded = re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
     return re.sub(r"\*([^*]+)\*", r"<em>\1</em>", coded)
+
+
+def _checks(outcome: Json) -> str:
+    number_of = len(outcome["checks"])
+    return f"{number_of} check{'s' if number_of != 1 else ''}"
 
 
 def _verdict(equal: bool, otherwise: str) -> str:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
+
+TIMES = "\N{MULTIPLICATION SIGN}"
 
 
 def number(value: float) -> str:
     """Three significant digits, and no fewer than all before the point: 1,234; 45.6; 0.0789."""
-    if value == 0 or abs(value) >= 100:
+    if value == round(value) or abs(value) >= 99.95:
         return f"{value:,.0f}"
-    digits = 2
-    while abs(value) >= 10 ** (3 - digits):
-        digits -= 1
-    while abs(value) < 10 ** (-digits + 2) and digits < 6 and abs(value) < 1:
-        digits += 1
-    return f"{value:.{digits}f}"
+    before_the_point = math.floor(math.log10(abs(value))) + 1
+    return f"{value:.{3 - before_the_point}f}"
 
 
 def quantity(value: float, unit: str) -> str:
@@ -25,16 +24,17 @@ def quantity(value: float, unit: str) -> str:
 
 def spread(summary: Mapping[str, Any], unit: str) -> str:
     """A median with its unit; with the range too, where the samples differ."""
-    text = quantity(summary["median"], unit)
+    return f"{quantity(summary['median'], unit)} {extent(summary)}".rstrip()
+
+
+def extent(summary: Mapping[str, Any]) -> str:
+    """The range in brackets; empty where all samples are the same."""
     if summary["min"] == summary["max"]:
-        return text
-    return f"{text} ({number(summary['min'])}–{number(summary['max'])})"
+        return ""
+    return f"({number(summary['min'])}\N{EN DASH}{number(summary['max'])})"
 
 
 def ratio(summary: Mapping[str, Any]) -> str:
-    """The median ratio to the control, ``×`` before it; empty where there is none."""
-    return (
-        ""
-        if not summary.get("ratio")
-        else f"×\N{NARROW NO-BREAK SPACE}{summary['ratio']['median']:.2f}"
-    )
+    """The median ratio to the control, after a multiplication sign; empty where there is none."""
+    found = summary.get("ratio")
+    return f"{TIMES}\N{NARROW NO-BREAK SPACE}{found['median']:.2f}" if found else ""

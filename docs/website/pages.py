@@ -23,7 +23,7 @@ DOCS = Path(__file__).parents[1]
 PAGES, IMAGES = DOCS / "pages", DOCS / "pages" / "images"
 SHARED = "shared/ecommerce_pipeline"
 TOOL_PAGE = "tools/_tool.md"
-SHORT_LINES, SHORT_WIDTH = 16, 84
+SHORT_LINES = 16
 
 
 def write(results: Path, target: Path) -> None:
@@ -44,6 +44,7 @@ class Site:
 
     def __init__(self, results: Path, target: Path) -> None:
         self._results, self._target = results, target
+        self._evidence = Results(results)
         self._tools = tools()
         self._used: set[str] = set()
         self._environment = Environment(
@@ -56,7 +57,7 @@ class Site:
         )
         self._environment.globals.update(
             tools=self._tools,
-            evidence=Evidence(Results(results), self._tools),
+            evidence=Evidence(self._evidence, self._tools),
             picture=picture,
             side_by_side=self._side_by_side,
             readme=self._readme,
@@ -108,11 +109,21 @@ class Site:
                     f"mend {tool.folder / 'site.toml'}, or the page",
                 )
 
-    def _readme(self, path: Path, heading: str | None = None, *, depth: int = 2) -> str:
-        """A section of a README, with its links and headings made to fit a page of the site."""
+    def _readme(self, path: Path, heading: str | None = None, *, root: str = "../") -> str:
+        """A section of a README; its links lead from a page whose way to the top is ``root``."""
+        links = re.compile(r"\[([^]]+)\]\(([^)#:]+)\)")
         text = cut.section(path, heading)
-        text = re.sub(r"^#(#+) ", lambda h: "#" * (depth - 1) + h[1] + " ", text, flags=re.M)
-        return re.sub(r"\[([^]]+)\]\(([^)#:]+)\)", lambda m: _link(path.parent, m[1], m[2]), text)
+        return links.sub(lambda found: self._link(path.parent, found[1], found[2], root), text)
+
+    def _link(self, folder: Path, label: str, target: str, root: str) -> str:
+        """A README's link as the site has it: to a page, to a result, or as plain text."""
+        path = Path(os.path.normpath(folder / target))
+        if path.is_relative_to(PAGES):
+            return f"[{label}]({root}{path.relative_to(PAGES)})"
+        if path.parent.name == "results" and path.suffix == ".json":
+            self._evidence.read(path.stem)
+            return f"[{label}]({root}results/{path.name})"
+        return label
 
     def _screens(self, tool: Tool) -> str:
         """The pictures of a tool's pages, and of the dashboard that it left."""
@@ -120,8 +131,7 @@ class Site:
 
 
 def _is_short(pieces: Sequence[cut.Piece]) -> bool:
-    lines = [line for piece in pieces for line in piece.lines]
-    return len(lines) <= SHORT_LINES and max(map(len, lines)) <= SHORT_WIDTH
+    return sum(len(piece.lines) for piece in pieces) <= SHORT_LINES
 
 
 def _grid(pieces: dict[Tool, list[cut.Piece]]) -> str:
@@ -143,8 +153,12 @@ def _blocks(tool: Tool, pieces: Sequence[cut.Piece]) -> str:
 
 
 def _block(piece: cut.Piece, folder: str) -> str:
-    name = os.path.normpath(f"{folder}/{piece.file}")
-    return f'```{piece.language} title="{name}"\n{piece.text}\n```'
+    return f'```{piece.language} title="{file_name(piece, folder)}"\n{piece.text}\n```'
+
+
+def file_name(piece: cut.Piece, folder: str) -> str:
+    """The file of a piece below the repository."""
+    return os.path.normpath(f"{folder}/{piece.file}")
 
 
 def _shared(reference: str) -> str:
@@ -154,16 +168,6 @@ def _shared(reference: str) -> str:
 
 def _indented(text: str) -> str:
     return "\n".join(f"    {line}" if line else "" for line in text.splitlines())
-
-
-def _link(folder: Path, label: str, target: str) -> str:
-    """A README's link as the site has it: to a page, to a result, or as plain text."""
-    path = Path(os.path.normpath(folder / target))
-    if path.is_relative_to(PAGES):
-        return f"[{label}](../{path.relative_to(PAGES)})"
-    if path.parent.name == "results" and path.suffix == ".json":
-        return f"[{label}](../results/{path.name})"
-    return label
 
 
 def _figure(tool: Tool, name: str, title: str) -> str:

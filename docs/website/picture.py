@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from ecommerce_pipeline.specification import EXTRACT_STEPS, STEPS
+from website.numbers import TIMES
 
 WIDTH, MIDDLE, SIDE = 380, 176, 84
 ROW, TOP = 24, 62
@@ -21,7 +22,7 @@ def picture(ways: Sequence[str]) -> str:
         for place, label in enumerate(steps)
     )
     return (
-        f'<svg class="picture" role="img" viewBox="0 0 {WIDTH} {bottom + 54}"'
+        f'<div class="picture"><svg role="img" viewBox="0 0 {WIDTH} {bottom + 54}"'
         f' aria-label="{escape(_told(ways))}">'
         + _box(LEFT + 8, 4, MIDDLE - 16, 30, "source database", "place")
         + _arrow(34, TOP - 8)
@@ -31,13 +32,13 @@ def picture(ways: Sequence[str]) -> str:
         + _arrow(bottom, bottom + 20)
         + _box(LEFT + 8, bottom + 20, MIDDLE - 16, 30, "readers' copy, dashboard", "place")
         + "".join(_ways(ways, TOP - 8, bottom))
-        + "</svg>"
+        + "</svg></div>"
     )
 
 
 def _step_labels() -> list[str]:
     """The steps' names; the extracts, which run side by side, are one."""
-    extract = f"extract_<table> × {len(EXTRACT_STEPS)}"
+    extract = f"extract_<table> {TIMES} {len(EXTRACT_STEPS)}"
     names = [extract if step.name in EXTRACT_STEPS else step.name for step in STEPS]
     return list(dict.fromkeys(names))
 
@@ -60,7 +61,9 @@ def _ways(ways: Sequence[str], top: float, bottom: float) -> list[str]:
     return drawn
 
 
-def _box(x: float, y: float, width: float, height: float, label: str, kind: str) -> str:
+def _box(  # noqa: PLR0917
+    x: float, y: float, width: float, height: float, label: str, kind: str
+) -> str:
     words = label.split(" ") if kind == "way" else [label]
     first = y + height / 2 - 7 * (len(words) - 1)
     lines = "".join(

@@ -1,0 +1,73 @@
+"""A tool more is a folder more: the site finds it, and asks for what it lacks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import samples
+from proof.environments import CONTROL, ROOT, variant_names
+
+TOY = "toy"
+LEFT_OUT = ("*.lock", "runs", "site", "target", "logs", "__pycache__", "[.]*")
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of this checkout in which the control is there a second time, as another tool."""
+    copy = tmp_path / "checkout"
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*LEFT_OUT))
+    toy = shutil.copytree(copy / f"{CONTROL}_impl", copy / f"{TOY}_impl")
+    site = (toy / "site.toml").read_text()
+    (toy / "site.toml").write_text(site.replace('title = "Plain Python"', 'title = "Toy"'))
+    for image in (copy / "docs" / "pages" / "images").glob(f"{CONTROL}-*.png"):
+        shutil.copy(image, image.with_name(image.name.replace(CONTROL, TOY, 1)))
+    return copy
+
+
+def build(checkout: Path, results: Path) -> subprocess.CompletedProcess[str]:
+    """Build the copy's site with the copy's own packages."""
+    command = [sys.executable, str(checkout / "docs" / "build.py"), "--results", str(results)]
+    packages = os.pathsep.join([str(checkout / "shared"), str(checkout / "tests")])
+    environment = {**os.environ, "PYTHONPATH": packages}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_a_folder_more_is_a_tool_more(checkout: Path, tmp_path: Path) -> None:
+    """The copy has a page, a tab, a column, a bar and a place in the navigation of its own."""
+    results = samples.write(tmp_path / "benchmarks", [*variant_names(), TOY])
+    done = build(checkout, results)
+    assert done.returncode == 0, done.stderr
+    site = checkout / "site"
+    assert "toy_impl/pipeline.py" in (site / "tools" / TOY / "index.html").read_text()
+    assert 'href="tools/toy/"' in (site / "index.html").read_text()
+    assert "toy_impl/runner.py" in (site / "side-by-side" / "index.html").read_text()
+    assert ">Toy</th>" in (site / "evidence" / "conformance" / "index.html").read_text()
+    assert (
+        '<tspan class="label">Toy</tspan>'
+        in (site / "evidence" / "benchmarks" / "index.html").read_text()
+    )
+
+
+def test_a_tool_without_results_is_asked_for_them(checkout: Path, tmp_path: Path) -> None:
+    """Until the new tool was compared, the build fails with a line that says how to do it."""
+    results = samples.write(tmp_path / "benchmarks", variant_names())
+    done = build(checkout, results)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.endswith(f"variants / {TOY}; make it with: nox -s compare")
+
+
+def test_a_tool_without_code_for_a_concern_is_told(checkout: Path, tmp_path: Path) -> None:
+    """A concern for which the new tool's site.toml names no code fails the build by its name."""
+    site = checkout / f"{TOY}_impl" / "site.toml"
+    site.write_text(site.read_text().replace("\nbackfill =", "\nreplay ="))
+    done = build(checkout, samples.write(tmp_path / "benchmarks", [*variant_names(), TOY]))
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line == f"error: {site} names no code for 'backfill'; add it under [code]"

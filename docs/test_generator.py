@@ -1,0 +1,274 @@
+"""The generator shows what runs and what was measured, and names what is missing."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import build
+import samples
+from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.specification import STEPS
+from proof.environments import ROOT
+from website import charts, cut, numbers, pages
+from website.evidence import Evidence
+from website.results import Measured, Results
+from website.tools import tools
+
+PIPELINE = """
+LIMIT = 2
+
+
+@decorated
+def outer(x: int) -> None:
+    with group("a") as staging:
+        first()
+
+    def inner() -> None:
+        second()
+
+    value = [
+        x,
+    ]
+
+
+class Runner:
+    async def step(self) -> None:
+        third()
+"""
+
+
+def spoil(results: Path, name: str, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change a result file."""
+    path = results / f"{name}.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def complaint(results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line with which building from the results fails."""
+    assert build.main(["--results", str(results), "--site", str(tmp_path / "site")]) == 1
+    assert not (tmp_path / "site").exists()
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("conformance", "nox -s compare"),
+        ("pipeline", "nox -s benchmark -- pipeline"),
+        ("steps", "nox -s benchmark -- steps"),
+        ("footprint", "nox -s benchmark -- footprint"),
+        ("extract", "nox -s benchmark -- extract"),
+        ("faults-airflow", "nox -s faults-airflow"),
+    ],
+)
+def test_a_missing_result_is_named_with_what_makes_it(
+    name: str, command: str, results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without one of the result files the build fails with a line that names file and command."""
+    (results / f"{name}.json").unlink()
+    line = complaint(results, tmp_path, capsys)
+    assert line == f"error: {results / name}.json is missing; make it with: {command}"
+
+
+def test_a_missing_key_is_named(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A result file without a key that a page needs fails the build; the line names the key."""
+    spoil(results, "steps", lambda c: c["cases"]["small"]["variants"]["dagster"].pop("summary"))
+    line = complaint(results, tmp_path, capsys)
+    assert "steps.json has no cases / small / variants / dagster / summary;" in line
+
+
+def test_a_variant_that_was_not_measured_is_named(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A tool of which a result file knows nothing fails the build."""
+    spoil(results, "pipeline", lambda c: c["cases"]["small"]["variants"].pop("prefect"))
+    assert "has no cases / small / variants / prefect;" in complaint(results, tmp_path, capsys)
+
+
+def test_a_quick_result_is_refused(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A quick run only shows that measuring works: its numbers are not shown."""
+    spoil(results, "pipeline", lambda c: c.update(quick=True))
+    assert "pipeline.json is of a quick run; measure in full" in complaint(
+        results, tmp_path, capsys
+    )
+
+
+def test_a_missing_picture_is_named(
+    results: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A screen that a tool declares and of which there is no picture fails the build."""
+    monkeypatch.setattr(pages, "IMAGES", tmp_path)
+    assert re.search(r"\w+-\w+\.png is missing; make it with", complaint(results, tmp_path, capsys))
+
+
+def test_a_tool_that_is_not_equal_has_no_number(results: Path) -> None:
+    """After one scenario that was not passed, no measurement shows a number; it shows why."""
+    refused = samples.outcome("2 rows of fct_orders differ")
+    spoil(results, "conformance", lambda c: _outcomes(c, "backfill").update(dagster=refused))
+    found = Results(results)
+    for verb in ("pipeline", "steps", "footprint"):
+        for metric in samples.METRICS:
+            measured = found.measured(verb, "small", metric, "dagster")
+            assert measured.summary is None
+            assert measured.reason.endswith(
+                "it is not equal: Backfill: 2 rows of fct_orders differ"
+            )
+            assert found.measured(verb, "small", metric, "prefect").summary is not None
+    shown = Evidence(found, tools()).measurements("pipeline")
+    assert shown.count("<em>no number, as it is not equal: Backfill: 2 rows") == len(
+        samples.METRICS
+    )
+
+
+def _outcomes(conformance: dict[str, Any], scenario: str) -> dict[str, Any]:
+    outcomes: dict[str, Any] = conformance["scenarios"][scenario]["variants"]
+    return outcomes
+
+
+def test_a_failed_check_says_what_was_seen(results: Path) -> None:
+    """A scenario with a check that does not hold counts as not passed, with that check's detail."""
+    checks = {
+        "tables": {"passed": False, "detail": "3 rows\ndiffer"},
+        "steps": {"passed": True, "detail": ""},
+    }
+    outcome = {"passed": False, "checks": checks, "seconds": 1.0, "failure": None}
+    spoil(results, "conformance", lambda c: _outcomes(c, "backfill").update(airflow=outcome))
+    evidence = Evidence(Results(results), tools())
+    assert "✗ differs</span><br><small>tables: 3 rows<br>differ</small>" in evidence.conformance()
+    assert evidence.scenarios_held() == "1 of 2"
+
+
+def test_failed_samples_are_told_of(results: Path) -> None:
+    """Some failed samples stand beside the numbers; where all failed, the reason stands alone."""
+
+    def fail(content: dict[str, Any]) -> None:
+        variants = content["cases"]["small"]["variants"]
+        variants["airflow"]["samples"][0].update(values={}, failure="killed")
+        for sample in variants["dagster"]["samples"]:
+            sample.update(values={}, failure="no memory")
+        variants["dagster"]["summary"] = {}
+
+    spoil(results, "pipeline", fail)
+    found = Results(results)
+    some = found.measured("pipeline", "small", "seconds", "airflow")
+    assert (some.summary is not None, some.reason) == (True, "1 of 5 failed: killed")
+    every = found.measured("pipeline", "small", "seconds", "dagster")
+    assert every == Measured(None, "5 of 5 failed: no memory")
+
+
+@pytest.mark.parametrize(
+    ("symbol", "text"),
+    [
+        ("LIMIT", "LIMIT = 2"),
+        ("@outer", "@decorated"),
+        ("outer.staging", 'with group("a") as staging:\n    first()'),
+        ("outer.group", 'with group("a") as staging:\n    first()'),
+        ("outer.inner", "def inner() -> None:\n    second()"),
+        ("outer.value", "value = [\n    x,\n]"),
+        ("Runner.step", "async def step(self) -> None:\n    third()"),
+    ],
+)
+def test_a_piece_is_the_lines_of_its_symbol(symbol: str, text: str, tmp_path: Path) -> None:
+    """Functions, methods, assignments, blocks and decorators are cut whole and flush left."""
+    (tmp_path / "pipeline.py").write_text(PIPELINE)
+    assert cut.piece(tmp_path, f"pipeline.py:{symbol}").text == text
+
+
+@pytest.mark.parametrize("symbol", ["gone", "outer.gone", "inner", "Runner.step.third", "@LIMIT"])
+def test_a_missing_symbol_is_named(symbol: str, tmp_path: Path) -> None:
+    """A symbol that a file no longer has is an error that names both."""
+    (tmp_path / "pipeline.py").write_text(PIPELINE)
+    with pytest.raises(PipelineError, match=rf"pipeline\.py has no '{symbol}'"):
+        cut.piece(tmp_path, f"pipeline.py:{symbol}")
+
+
+def test_a_key_of_yaml_is_cut_with_its_comment() -> None:
+    """Of a YAML file a top-level key is shown, with the comment that explains it."""
+    lines = cut.piece(ROOT / "dagster_impl", "dagster.yaml:run_retries").lines
+    assert lines[0].startswith("# A run whose worker was lost")
+    assert lines[1] == "run_retries:"
+    assert all(line.startswith("  ") for line in lines[2:])
+
+
+def test_a_section_keeps_comments_in_its_code(tmp_path: Path) -> None:
+    """A line of shell that begins with # is no heading; a missing heading is an error."""
+    readme = tmp_path / "README.md"
+    readme.write_text("# T\nintro\n## A\n```sh\n# comment\n## more\n```\n### deep\n## B\nend\n")
+    assert cut.headings(readme) == ["A", "B"]
+    assert cut.section(readme, "A") == "```sh\n# comment\n## more\n```\n### deep"
+    with pytest.raises(PipelineError, match=r"README\.md has no section 'C'"):
+        cut.section(readme, "C")
+
+
+def test_every_piece_of_every_tool_is_on_the_page(site: Path) -> None:
+    """Side by side shows every piece of code that a tool's site.toml names, and no other file."""
+    shown = (site / "side-by-side" / "index.html").read_text()
+    named = {
+        pages.file_name(piece, tool.folder.name)
+        for tool in tools()
+        for concern in tool.code
+        for piece in tool.pieces(concern)
+    }
+    assert set(re.findall(r'class="filename">([^<]+)<', shown)) == named
+
+
+def test_the_specification_page_has_every_step(site: Path) -> None:
+    """The page's table names each step of the specification once, in order, with its upstream."""
+    page = (pages.PAGES / "specification.md").read_text()
+    rows = [row.split("|")[1:4] for row in page.splitlines() if re.match(r"\| \d", row)]
+    numbered = {n.strip(): re.findall(r"`(\w+)`", names) for n, names, _ in rows}
+    waits = {n.strip(): re.findall(r"\d+", waits) for n, _, waits in rows}
+    assert [name for names in numbered.values() for name in names] == [s.name for s in STEPS]
+    for step in STEPS:
+        number = next(n for n, names in numbered.items() if step.name in names)
+        upstream = [name for n in waits[number] for name in numbered[n]]
+        assert sorted(upstream) == sorted(step.upstream), step.name
+
+
+def test_bars_are_in_proportion() -> None:
+    """The greatest sample takes the whole width, bars end at medians, the text has the numbers."""
+    low = {"n": 5, "median": 10.0, "min": 9.0, "max": 12.0, "ratio": None}
+    high = {"n": 5, "median": 30.0, "min": 20.0, "max": 40.0, "ratio": {"median": 3.0}}
+    rows = [("A", Measured(low)), ("B", Measured(high)), ("C", Measured(None, "failed"))]
+    svg = charts.bars("Time <1>", "s", rows)
+    assert re.findall(r'class="bar" y="\S+" width="([\d.]+)%"', svg) == ["25.00", "75.00"]
+    assert re.findall(r'x1="([\d.]+)%" x2="([\d.]+)%"', svg) == [
+        ("22.50", "30.00"),
+        ("50.00", "100.00"),
+    ]
+    (told,) = re.findall(r'aria-label="([^"]+)"', svg)
+    assert told.startswith("Time &lt;1&gt;: A 10 s (9\N{EN DASH}12); B 30 s (20\N{EN DASH}40) ")
+    assert told.endswith("C no number")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0"),
+        (46.0, "46"),
+        (1234.5, "1,234"),
+        (99.96, "100"),
+        (45.64, "45.6"),
+        (3.14159, "3.14"),
+        (0.01234, "0.0123"),
+    ],
+)
+def test_numbers_have_three_digits(value: float, text: str) -> None:
+    """Three significant digits, all that stand before the point, and none after a whole number."""
+    assert numbers.number(value) == text

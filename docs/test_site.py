@@ -1,0 +1,237 @@
+"""The built site in a real browser: links, tabs, search, charts, widths, contrast, keyboard."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urljoin, urlparse
+from urllib.request import urlopen
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+import build
+import samples
+from website.tools import tools
+
+TITLES = [tool.title for tool in tools()]
+# A colour as the browser paints it over the page's background, whatever notation the style has.
+CONTRAST = """
+selector => {
+  const paint = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const over = (...colours) => {
+    for (const colour of colours) { paint.fillStyle = colour; paint.fillRect(0, 0, 1, 1); }
+    return [...paint.getImageData(0, 0, 1, 1).data].slice(0, 3);
+  };
+  const light = rgb => {
+    const [r, g, b] = rgb.map(v => v / 255)
+      .map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const element = document.querySelector(selector);
+  const style = getComputedStyle(element);
+  const colour = element instanceof SVGElement ? style.fill : style.color;
+  const behind = [];
+  for (let at = element; at; at = at.parentElement) {
+    behind.unshift(getComputedStyle(at).backgroundColor);
+  }
+  const [text, back] = [light(over("white", ...behind, colour)), light(over("white", ...behind))];
+  return (Math.max(text, back) + 0.05) / (Math.min(text, back) + 0.05);
+}
+"""
+
+
+@pytest.fixture
+def page(chromium: Browser) -> Iterator[Page]:
+    """A page in a context of its own, so that no choice is remembered from another test."""
+    context = chromium.new_context()
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture
+def paths(site: Path) -> list[str]:
+    """The path of every page of the site."""
+    folders = sorted(file.parent.relative_to(site) for file in site.rglob("index.html"))
+    return [f"{folder.as_posix()}/".removeprefix("./") for folder in folders]
+
+
+def test_there_is_a_page_for_everything(paths: list[str]) -> None:
+    """Start, side by side, evidence, each tool, specification, data sets, a fifth tool."""
+    evidence = ["conformance", "benchmarks", "extract", "faults", "method"]
+    assert set(paths) == {
+        *("", "side-by-side/", "specification/", "data-sets/", "fifth-tool/"),
+        *(f"evidence/{name}/" for name in evidence),
+        *(f"tools/{tool.name}/" for tool in tools()),
+    }
+
+
+def test_every_link_leads_somewhere(page: Page, address: str, site: Path, paths: list[str]) -> None:
+    """Each link within the site ends at a file of it, and at an anchor where it names one."""
+    links: set[str] = set()
+    anchors: dict[str, set[str]] = {}
+    for path in paths:
+        page.goto(f"{address}/{path}")
+        found = page.eval_on_selector_all("a[href]", "all => all.map(a => a.getAttribute('href'))")
+        links |= {urljoin(page.url, link) for link in found}
+        names = page.eval_on_selector_all("[id]", "all => all.map(e => e.id)")
+        anchors[f"{address}/{path}"] = set(names)
+    within = {link for link in links if link.startswith(address)}
+    assert len(within) > len(paths)
+    for link in within:
+        url, anchor = urldefrag(link)
+        target = site / unquote(urlparse(url).path).lstrip("/")
+        assert target.is_file() or (target / "index.html").is_file(), link
+        assert not anchor or unquote(anchor) in anchors[url], link
+
+
+def test_nothing_is_asked_of_another_machine(page: Page, address: str, paths: list[str]) -> None:
+    """No page of the site makes a request beyond its server, or logs an error."""
+    asked: list[str] = []
+    faults: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda m: faults.append(m.text) if m.type in {"error", "warning"} else None)
+    page.on("response", lambda r: faults.append(f"{r.status} {r.url}") if r.status >= 400 else None)
+    for path in paths:
+        page.goto(f"{address}/{path}", wait_until="networkidle")
+    assert len(asked) > len(paths)
+    assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
+    assert faults == []
+
+
+def test_choosing_a_tool_in_one_place_chooses_it_in_all(page: Page, address: str) -> None:
+    """A click on a tool's tab shows that tool's code in every set of tabs."""
+    page.goto(f"{address}/side-by-side/")
+    sets = page.locator(".tabbed-set")
+    assert sets.count() > 3
+    for title in (TITLES[-1], TITLES[1]):
+        sets.nth(1).locator(".tabbed-labels > *", has_text=title).click()
+        chosen = page.locator(".tabbed-set > input:checked")
+        places = chosen.evaluate_all("all => all.map(i => i.id.split('_').pop())")
+        assert places == [str(TITLES.index(title) + 1)] * sets.count()
+        shown = page.locator(".tabbed-block:visible")
+        assert shown.count() == sets.count()
+
+
+def test_search_finds_a_page(page: Page, address: str) -> None:
+    """What is typed into the search is found without another machine, and a click leads there."""
+    page.goto(address)
+    page.keyboard.press("Control+k")
+    page.keyboard.type("repossessor")
+    hit = page.locator("a[href*='tools/prefect']", has_text="repossessor").first
+    hit.click()
+    page.wait_for_url("**/tools/prefect/**")
+
+
+def test_charts_tell_their_numbers(page: Page, address: str) -> None:
+    """Every chart is there at a size to read, its name has every tool, and so has its table."""
+    page.goto(f"{address}/evidence/benchmarks/")
+    charts = page.locator(".chart").get_by_role("img")
+    assert charts.count() == 2 + len(samples.METRICS)
+    for chart in charts.all():
+        name = chart.get_attribute("aria-label") or ""
+        assert all(
+            f"{title} {10 * place}" in name or f"{title} {200 * place}" in name
+            for title, place in zip(TITLES, (2, 3, 4, 1), strict=True)
+        ), name
+        box = chart.bounding_box()
+        assert box is not None
+        assert box["width"] > 250
+        assert box["height"] >= 40 * len(TITLES)
+    tables = page.get_by_role("region", name="One day")
+    assert tables.count() == 3
+    assert tables.first.get_by_role("columnheader").all_inner_texts()[1:] == TITLES
+
+
+def test_the_picture_names_every_way(page: Page, address: str) -> None:
+    """The picture of the pipeline has an accessible name, and shows every tool."""
+    page.goto(address)
+    picture = page.locator(".picture").get_by_role("img")
+    name = picture.get_attribute("aria-label") or ""
+    assert all(title in name for title in TITLES)
+    assert "dbt_test_staging" in picture.inner_html()
+
+
+@pytest.mark.parametrize("width", [390, 768, 1280])
+def test_no_page_is_wider_than_the_screen(
+    width: int, page: Page, address: str, paths: list[str]
+) -> None:
+    """Code, tables and pictures scroll within themselves: the page never scrolls sideways."""
+    page.set_viewport_size({"width": width, "height": 844})
+    for path in paths:
+        page.goto(f"{address}/{path}")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+        page.mouse.move(width / 2, 400)
+        page.mouse.wheel(300, 0)
+        assert page.evaluate("scrollX") == 0, path
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_can_be_read_in_both_schemes(scheme: str, chromium: Browser, address: str) -> None:
+    """The scheme follows the system's, and text has a contrast of 4.5 or more in either."""
+    page = chromium.new_page(color_scheme="dark" if scheme == "dark" else "light")
+    page.goto(f"{address}/evidence/conformance/")
+    expected = "slate" if scheme == "dark" else "default"
+    assert page.locator("body").get_attribute("data-md-color-scheme") == expected
+    for selector in (".md-content p", ".scroll td", ".scroll td small", ".good", ".md-nav__link"):
+        assert page.evaluate(CONTRAST, selector) >= 4.5, selector
+    page.goto(f"{address}/evidence/benchmarks/")
+    for selector in (".chart text", ".chart figcaption", ".md-content a"):
+        assert page.evaluate(CONTRAST, selector) >= 4.5, selector
+    assert page.evaluate(CONTRAST, ".chart .bar") >= 3
+    page.goto(f"{address}/side-by-side/")
+    for selector in (".highlight code", ".highlight .k", ".filename", ".highlight .sd"):
+        assert page.evaluate(CONTRAST, selector) >= 4.5, selector
+    page.context.close()
+
+
+def test_the_scheme_can_be_switched(page: Page, address: str) -> None:
+    """The button in the header switches to light and dark, and the choice stays."""
+    page.emulate_media(color_scheme="dark")
+    page.goto(address)
+    seen = []
+    for _ in range(2):
+        page.locator("label.md-header__button[for^=__palette]:visible").click()
+        seen.append(page.locator("body").get_attribute("data-md-color-scheme"))
+    assert seen == ["default", "slate"]
+    page.emulate_media(color_scheme="light")
+    page.reload()
+    assert page.locator("body").get_attribute("data-md-color-scheme") == "slate"
+
+
+def test_the_keyboard_reaches_navigation_and_tables(page: Page, address: str) -> None:
+    """Tab moves the visible focus to the navigation's links and to tables; Enter follows a link."""
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.goto(f"{address}/evidence/conformance/")
+    reached = []
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.className.split(' ')[0]"))
+        if reached[-1] == "scroll":
+            break
+    assert "md-nav__link" in reached
+    assert reached[-1] == "scroll"
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
+    page.locator(".md-nav__link", has_text="Faults").first.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/evidence/faults/")
+
+
+def test_serving_ends_with_ctrl_c(tmp_path: Path, results: Path) -> None:
+    """`serve` builds, prints an address on loopback that answers, and ends calmly on Ctrl+C."""
+    arguments = ["serve", "--results", str(results), "--site", str(tmp_path / "site")]
+    command = [sys.executable, build.__file__, *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as it:
+        assert it.stdout is not None
+        lines = [it.stdout.readline() for _ in range(2)]
+        url = lines[1].split()[0]
+        assert url.startswith("http://127.0.0.1:")
+        with urlopen(url) as answer:  # noqa: S310 (an address of our own)
+            assert b"One pipeline, four ways" in answer.read()
+        it.send_signal(signal.SIGINT)
+        _, errors = it.communicate(timeout=30)
+    assert (it.returncode, errors) == (0, "")
