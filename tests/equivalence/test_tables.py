@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pytest
 
 from ecommerce_pipeline.contract import TABLES
+from proof import checks
+from proof.checks import SNAPSHOT
 from proof.compare import compare_table, report, table_names
 from proof.history import runs_day_by_day
 from proof.run import FinishedRun
@@ -23,7 +24,6 @@ MARTS = [
     "marts.fct_orders",
     "marts.fct_page_views",
 ]
-SNAPSHOT = "snapshots.snap_customers"
 
 Tables = dict[str, pa.Table]
 
@@ -37,11 +37,7 @@ def test_table_equals_the_oracle(run: FinishedRun, expected: Tables, name: str) 
 
 def test_current_customers_equal_the_oracle(run: FinishedRun, expected: Tables) -> None:
     """The snapshot's current versions are exactly the customers that the source still holds."""
-    versions = expected[SNAPSHOT]
-    current = versions.filter(pc.is_null(versions["dbt_valid_to"]))
-    differences = compare_table(
-        run.folder.warehouse, SNAPSHOT, current, where="dbt_valid_to IS NULL"
-    )
+    differences = checks.current_customers(run.folder, expected[SNAPSHOT])
     assert not differences, report(differences)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import jsonschema
 from rich.table import Table
 
-from ecommerce_pipeline.atomic import atomic_file
+from ecommerce_pipeline.atomic import hidden_sibling
 from proof import machine
 from proof.badge import badge
 from proof.conformance_stage import Scenario
@@ -65,8 +65,9 @@ def write(values: Results, file: Path) -> None:
     badges.mkdir(parents=True, exist_ok=True)
     for stale in badges.glob("*.svg"):
         stale.unlink()
-    with atomic_file(file, point="conformance") as temporary:
-        temporary.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+    temporary = hidden_sibling(file)
+    temporary.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+    temporary.replace(file)
     for variant, value in values["badges"].items():
         (badges / f"{variant}.svg").write_text(badge(variant, value))
 

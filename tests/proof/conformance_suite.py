@@ -92,7 +92,7 @@ class Suite:
             shutil.rmtree(run.path, ignore_errors=True)
             run.path.mkdir(parents=True)
             self._perform(scenario, variant, run, outcome)
-            _judge(outcome, control)
+            judge(outcome, control)
         except Exception as error:
             outcome.failure = _in_one_line(error)
         finally:
@@ -117,7 +117,7 @@ class Suite:
             _record(variant, scenario, outcome.stage, begun, outcome.versions).write(run.record)
 
 
-def _judge(outcome: Outcome, control: Outcome | None) -> None:
+def judge(outcome: Outcome, control: Outcome | None) -> None:
     """Check what the variant left, and what its tool says of the runs."""
     stage = outcome.stage
     if stage is None:

@@ -1,0 +1,165 @@
+"""Running all ways: one that fails hides no other, and a mistake is told once."""
+
+from __future__ import annotations
+
+import io
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+from rich.console import Console
+
+from ecommerce_pipeline import step_server
+from ecommerce_pipeline.driver import Options
+from ecommerce_pipeline.run_directory import RunDirectory
+from proof.all_ways import AllWays, Way, compare_all, table
+from proof.checks import Check
+
+ONE_DAY = ["--days", "1"]
+# The command, with the control in the tests' own environment.
+HERE = """
+import sys
+from pathlib import Path
+from proof.all_ways import main
+main(sys.argv[1:], lambda name: Path(sys.executable))
+"""
+PATIENCE_SECONDS = 120.0
+
+
+@dataclass(slots=True)
+class Ran:
+    """What came of it, and what was shown."""
+
+    passed: bool
+    ways: list[Way]
+    shown: str
+
+
+class Kept(AllWays):
+    """All ways, which keeps what came of them."""
+
+    ways: list[Way]
+
+    def run(self) -> list[Way]:
+        self.ways = super().run()
+        return self.ways
+
+
+def run_here(folder: Path, *variants: str, python: str = sys.executable) -> Ran:
+    """Run one day with variants in the tests' own environment, or under another program."""
+    shown = io.StringIO()
+    console = Console(file=shown, width=150)
+    options = Options(run_dir=folder, days=1)
+    all_ways = Kept(ONE_DAY, options, variants, lambda name: Path(python), console)
+    return Ran(compare_all(all_ways), all_ways.ways, shown.getvalue())
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    """The control, and a variant that does not exist."""
+    with pytest.MonkeyPatch.context() as patch, step_server.running() as address:
+        patch.setenv(step_server.ENVIRONMENT_VARIABLE, str(address))
+        return run_here(tmp_path_factory.mktemp("all"), "cron", "nowhere")
+
+
+def test_one_that_fails_hides_no_other(ran: Ran) -> None:
+    """The control is equal to the oracle although the other variant is not there."""
+    control, other = ran.ways
+    assert control.passed
+    assert control.oracle is not None
+    assert control.oracle.detail.startswith("13 tables, ")
+    assert control.peak_bytes > 50_000_000
+    assert not other.passed
+    assert other.failure is not None
+    assert other.failure.startswith("there is no variant 'nowhere'; choose from cron")
+    assert not ran.passed
+
+
+def test_the_table(ran: Ran) -> None:
+    """A line says of each whether it is equal to what, what it did, and how long it took."""
+    lines = [line.split() for line in ran.shown.splitlines()]
+    header = ["variant", "oracle", "control", "intervals", "steps", "time", "peak", "memory"]
+    start = lines.index(header)
+    assert lines[start + 1][:6] == ["cron", "equal", "is", "it", "1", "16"]
+    assert lines[start + 1][-1] == "MB"
+    assert lines[start + 2] == ["nowhere", "failed", "failed"]
+    assert "\nnowhere: there is no variant 'nowhere'" in ran.shown
+
+
+def test_where_everything_is(ran: Ran) -> None:
+    """Warehouse, dashboard, record and logs of each are named; of one that made none, that."""
+    run = ran.ways[0].run
+    for path in (run.warehouse, run.dashboard, run.record, run.path / "logs"):
+        assert f" {path}\n" in ran.shown
+        assert path.exists()
+    assert "nowhere\n  nothing was made\n" in ran.shown
+
+
+def test_a_difference_is_shown(ran: Ran) -> None:
+    """A variant that ran and is not equal is told apart from one that failed."""
+    way = Way("other", ran.ways[0].run, finished=ran.ways[0].finished)
+    way.oracle, way.control = Check(True, ""), Check(False, "marts.fct_orders: 1 row")
+    console = Console(file=io.StringIO(), width=100)
+    with console.capture() as capture:
+        console.print(table([way]))
+    assert capture.get().splitlines()[-1].split()[:3] == ["other", "equal", "DIFFERS"]
+    assert way.fault == "differs from the control: marts.fct_orders: 1 row"
+    assert not way.passed
+
+
+def test_an_earlier_run_is_not_taken_for_this_one(ran: Ran) -> None:
+    """A command that ends at once leaves no run, though the folder holds one of before."""
+    again = run_here(ran.ways[0].run.path.parent, "cron", python="/bin/false")
+    assert ran.ways[0].run.record.exists()
+    assert again.ways[0].failure == "it left no run record"
+    assert "cron\n  nothing was made\n" in again.shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--scale", "0"], 2, "Error: Invalid value for '--scale': 0 is not in the range x>=1."),
+        (["--start", "1999-01-01"], 1, "error: the data set synthetic has no data for 1999-01-01"),
+        (["--dataset", "none"], 1, "error: --dataset none uses an existing database"),
+        (["--keep-up"], 1, "error: --keep-up leaves the pages of one variant up, not of all"),
+    ],
+)
+def test_a_mistake_is_told_once(arguments: list[str], code: int, message: str) -> None:
+    """An option that does not fit ends in one line, before any variant is started."""
+    done = subprocess.run(
+        [sys.executable, "-m", "proof.all_ways", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code
+    assert done.stderr.splitlines()[-1].startswith(message)
+    assert done.stderr.lower().count("error") == 1
+    assert done.stdout == ""
+
+
+def test_ctrl_c_stops_everything(tmp_path: Path) -> None:
+    """Ctrl+C ends the variant that runs, says so in one line, and leaves no process."""
+    run = RunDirectory(tmp_path / "cron")
+    with subprocess.Popen(
+        [sys.executable, "-c", HERE, "--run-dir", str(tmp_path)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not run.step_journal.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        tree = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 130
+    assert errors == "stopped by Ctrl+C, and everything that was started with it\n"
+    assert tree
+    _, alive = psutil.wait_procs(tree, timeout=PATIENCE_SECONDS)
+    assert alive == []
