@@ -9,8 +9,9 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from playwright.sync_api import Browser, Page, ViewportSize
 from playwright.sync_api import Error as BrowserError
@@ -29,6 +30,7 @@ IMAGES = Path(__file__).parent / "pages" / "images"
 DAYS = ("2025-01-01", "2025-01-02")
 SIZE: ViewportSize = {"width": 1280, "height": 800}
 MOST_BYTES = 200_000
+SETTLE_MILLISECONDS = 8000  # what a page draws step by step, such as a graph, is complete
 LOCAL = "file:"  # of a path: below the run's folder, not on the tool's server
 
 
@@ -67,14 +69,16 @@ def take(tool: Tool) -> None:
         with started(variant, VariantSettings(run, url), say), browser.chromium() as chromium:
             run_id = _run_two_days(variant, url)
             address = next(iter(variant.addresses.values()), "")
-            page = _signed_in(chromium, tool, address, run)
-            for screen in tool.screens:
-                try:
+            try:
+                page = _signed_in(chromium, tool, address, run)
+                for screen in tool.screens:
                     _picture(page, screen, _address(screen, address, run, run_id), tool)
-                except BrowserError as error:
-                    reason = str(error).splitlines()[0]
-                    mend = f"mend {tool.folder / 'site.toml'}"
-                    raise PipelineError(f"the screen {screen.name!r}: {reason}", mend) from None
+            except BrowserError as error:
+                reason = str(error).splitlines()
+                mend = f"mend {tool.folder / 'site.toml'}"
+                raise PipelineError(
+                    f"a page does not come: {reason[0]} {reason[-1]}", mend
+                ) from None
 
 
 def _run_two_days(variant: RemoteVariant, url: str) -> str:
@@ -90,31 +94,25 @@ def _run_two_days(variant: RemoteVariant, url: str) -> str:
 
 
 def _signed_in(chromium: Browser, tool: Tool, address: str, run: RunDirectory) -> Page:
-    """A page that is signed in: by the form that ``sign_in`` describes, else by HTTP's own."""
-    told = tool.sign_in
-    if not told:
-        return chromium.new_page(viewport=SIZE, color_scheme="light")
-    user, password = told["user"], _password(run.tool_home / told["password_file"], told["user"])
-    if "form" not in told:
-        context = chromium.new_context(
-            viewport=SIZE,
-            color_scheme="light",
-            http_credentials={"username": user, "password": password},
-        )
-        return context.new_page()
+    """A page that is signed in with the form that ``sign_in`` describes, where there is one."""
     page = chromium.new_page(viewport=SIZE, color_scheme="light")
-    page.goto(address + told["form"])
-    page.fill(told["user_field"], user)
-    page.fill(told["password_field"], password)
-    page.click(told["submit"])
-    page.wait_for_selector(told["wait"])
+    for key, value in tool.local_storage.items():
+        page.add_init_script(f"localStorage.setItem({json.dumps(key)}, {json.dumps(value)})")
+    if told := tool.sign_in:
+        words = {"user": told["user"], "password": _password(run.tool_home, told)}
+        page.goto(address + told["form"])
+        for selector, text in told["fields"].items():
+            page.fill(selector, text.format(**words))
+        page.click(told["submit"])
+        page.wait_for_selector(told["wait"])
     return page
 
 
-def _password(file: Path, user: str) -> str:
-    """A file's whole text, or its value for the user where it is JSON."""
+def _password(home: Path, told: Mapping[str, Any]) -> str:
+    """The whole text of the file that holds it, or the value for the user where it is JSON."""
+    file = home / told["password_file"]
     text = file.read_text()
-    return str(json.loads(text)[user]) if file.suffix == ".json" else text.strip()
+    return str(json.loads(text)[told["user"]]) if file.suffix == ".json" else text.strip()
 
 
 def _address(screen: Screen, address: str, run: RunDirectory, run_id: str) -> str:
@@ -128,7 +126,7 @@ def _picture(page: Page, screen: Screen, address: str, tool: Tool) -> None:
     for selector in screen.clicks:
         page.click(selector)
     page.wait_for_selector(screen.wait, state="visible")
-    page.wait_for_timeout(2000)  # what is drawn step by step, such as a graph, is complete
+    page.wait_for_timeout(SETTLE_MILLISECONDS)
     target = IMAGES / f"{tool.name}-{screen.name}.png"
     picture = page.screenshot()
     if len(picture) > MOST_BYTES:

@@ -216,6 +216,13 @@ def test_a_section_keeps_comments_in_its_code(tmp_path: Path) -> None:
         cut.section(readme, "C")
 
 
+def test_a_list_right_below_a_line_stays_a_list() -> None:
+    """READMEs begin a list below its line; the site's Markdown needs an empty one between them."""
+    text = "Not used:\n- one\n  goes on\n- two\n\n```sh\nrun\n- no list\n```"
+    apart = "Not used:\n\n- one\n  goes on\n- two\n\n```sh\nrun\n- no list\n```"
+    assert cut.with_lists_apart(text) == apart
+
+
 def test_every_piece_of_every_tool_is_on_the_page(site: Path) -> None:
     """Side by side shows every piece of code that a tool's site.toml names, and no other file."""
     shown = (site / "side-by-side" / "index.html").read_text()

@@ -105,6 +105,14 @@ def _without_code(text: str) -> str:
     return fences.sub(lambda block: re.sub(r"^#", "\0", block[0], flags=re.M), text)
 
 
+def with_lists_apart(text: str) -> str:
+    """Markdown with an empty line before each list, which Python-Markdown needs to see one."""
+    begins = re.compile(r"^(?![-|>]|\s|\d+\. )(.+)\n(?=- |\d+\. )", re.M)
+    parts = re.split(r"(^```.*?^```$)", text, flags=re.M | re.S)
+    parts[::2] = [begins.sub(r"\1\n\n", part) for part in parts[::2]]
+    return "".join(parts)
+
+
 def _yaml(text: str, key: str) -> str | None:
     """A top-level key with the comment lines above it."""
     found = re.search(rf"^(?:#.*\n)*{re.escape(key)}:.*\n(?:[ \t].*\n|\n(?=[ \t]))*", text, re.M)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from html import escape
 from typing import Any
@@ -70,15 +69,6 @@ class Evidence:
         found = self._results.look(verb, "cases", case)
         return f"{found['description']}, {found['metrics'][metric]['title'].lower()}"
 
-    def deviations(self) -> str:
-        """Every tool's known deviations, with their reasons."""
-        rows = [
-            [escape(tool.title), _code(d.what), _code(d.reason)]
-            for tool in self._tools
-            for d in tool.deviations
-        ]
-        return table("Known deviations", ["tool", "what", "why it stays"], rows)
-
     def measurements(self, verb: str, *, all_charts: bool = False) -> str:
         """Every case of a verb: its charts, and its table of all metrics."""
         cases = self._results.look(verb, "cases")
@@ -106,7 +96,7 @@ class Evidence:
                 f"<code>{escape(fault['during'])}</code>",
                 "never"
                 if fault["detected_seconds"] is None
-                else quantity(fault["detected_seconds"], "s"),
+                else f"{fault['detected_seconds']:g} s",
                 escape(fault["completed_by"]),
                 _verdict(fault["equal"], "differs"),
             ]
@@ -221,6 +211,10 @@ def _cell(measured: Measured) -> str:
     return quantity(measured.summary["median"], "") + below
 
 
+def _spread(summary: Json) -> str:
+    return f"{number(summary['median'])}<br><small>{extent(summary)}</small>"
+
+
 def _lines(text: str) -> str:
     """Text as HTML, its lines kept."""
     return escape(text).replace("\n", "<br>")
@@ -231,12 +225,6 @@ def _outcome(outcome: Json) -> str:
     if outcome["passed"]:
         return f"{_verdict(True, '')}<br><small>{_checks(outcome)}, {seconds}</small>"
     return f"{_verdict(False, 'differs')}<br><small>{_lines(why(outcome))}</small>"
-
-
-def _code(text: str) -> str:
-    """Text with `code` and *emphasis* in it, as HTML."""
-    coded = re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
-    return re.sub(r"\*([^*]+)\*", r"<em>\1</em>", coded)
 
 
 def _checks(outcome: Json) -> str:
@@ -255,9 +243,9 @@ def _method(item: tuple[str, Any]) -> list[str]:
     peak, exact = method["peak_megabytes"], method["exact"]
     return [
         escape(name),
-        escape(spread(method["seconds"], "")),
+        _spread(method["seconds"]),
         f"{method['ratio_to_floor']['median']:.2f}",
-        escape(spread(method["cpu_seconds"], "")),
+        _spread(method["cpu_seconds"]),
         number(peak["max"]) if peak else "",
         "" if exact is None else escape(_exactness(exact)),
     ]

@@ -112,7 +112,7 @@ class Site:
     def _readme(self, path: Path, heading: str | None = None, *, root: str = "../") -> str:
         """A section of a README; its links lead from a page whose way to the top is ``root``."""
         links = re.compile(r"\[([^]]+)\]\(([^)#:]+)\)")
-        text = cut.section(path, heading)
+        text = cut.with_lists_apart(cut.section(path, heading))
         return links.sub(lambda found: self._link(path.parent, found[1], found[2], root), text)
 
     def _link(self, folder: Path, label: str, target: str, root: str) -> str:

@@ -52,6 +52,7 @@ class Tool:
         code: for each concern, the references of its pieces of code.
         screens: the pages of which there are pictures.
         sign_in: how to get into its user interface; empty where it is open, or there is none.
+        local_storage: what its pages keep in the browser, such as the choice of a light scheme.
         deviations: where it does not do as specified.
     """
 
@@ -60,7 +61,8 @@ class Tool:
     folder: Path
     code: Mapping[str, Sequence[str]]
     screens: Sequence[Screen]
-    sign_in: Mapping[str, str]
+    sign_in: Mapping[str, Any]
+    local_storage: Mapping[str, str]
     deviations: Sequence[Deviation]
 
     @property
@@ -104,6 +106,7 @@ def _tool(name: str) -> Tool:
             code=site["code"],
             screens=[Screen(**screen) for screen in site.get("screens", [])],
             sign_in=site.get("sign_in", {}),
+            local_storage=site.get("local_storage", {}),
             deviations=[Deviation(**d) for d in _read(folder / "deviations.toml")["deviations"]],
         )
     except (KeyError, TypeError) as error:
