@@ -11,6 +11,7 @@ from uuid import uuid4
 import httpx
 
 from ecommerce_pipeline.record import FAILED, RUNNING, SKIPPED, SUCCESS, IntervalRun, StepRun
+from ecommerce_pipeline.specification import STEP_NAMES
 
 POLL_SECONDS = 0.2
 BUSY_SECONDS = 60.0
@@ -79,17 +80,19 @@ class PrefectApi:
             tool_state=flow_run["state_name"],
             started_at=_time(flow_run["start_time"]),
             ended_at=_time(flow_run["end_time"]),
-            steps=_step_runs(self._task_runs(flow_run["id"])),
+            steps=_step_runs(self._task_runs(flow_run)),
         )
 
-    def _task_runs(self, run_id: str) -> list[Json]:
-        """The task runs; their last states reach the server a moment after the flow run's."""
-        body = {"flow_runs": {"id": {"any_": [run_id]}}}
+    def _task_runs(self, flow_run: Json) -> list[Json]:
+        """The task runs; the last ones and their states reach the server after the flow run's."""
+        body = {"flow_runs": {"id": {"any_": [flow_run["id"]]}}}
+        expected = set(STEP_NAMES) if flow_run["state_type"] == "COMPLETED" else set()
         deadline = time.monotonic() + SETTLE_SECONDS
         while True:
             task_runs = list(self._request("POST", "/task_runs/filter", body))
+            known = {_step_name(run) for run in task_runs}
             settled = all(run["state_type"] in STATES for run in task_runs)
-            if settled or time.monotonic() > deadline:
+            if (settled and known >= expected) or time.monotonic() > deadline:
                 return task_runs
             time.sleep(POLL_SECONDS)
 
@@ -108,8 +111,12 @@ def _step_runs(task_runs: Iterable[Json]) -> tuple[StepRun, ...]:
     """One step run for each step, in order of start; a resumed run has several task runs of one."""
     by_step: dict[str, list[Json]] = {}
     for task_run in sorted(task_runs, key=lambda run: str(run["start_time"])):
-        by_step.setdefault(task_run["name"].split()[0], []).append(task_run)
+        by_step.setdefault(_step_name(task_run), []).append(task_run)
     return tuple(_step_run(name, runs) for name, runs in by_step.items())
+
+
+def _step_name(task_run: Json) -> str:
+    return str(task_run["name"].split()[0])
 
 
 def _step_run(name: str, task_runs: Sequence[Json]) -> StepRun:
