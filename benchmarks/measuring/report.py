@@ -34,8 +34,12 @@ def _variants(case: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any],
 
 
 def _header(case: Mapping[str, Any]) -> tuple[str, ...]:
-    titles = [f"{metric['title']} ({metric['unit']})" for metric in case["metrics"].values()]
+    titles = [_title(**metric) for metric in case["metrics"].values()]
     return ("", titles[0], "ratio", *titles[1:], "failed")
+
+
+def _title(unit: str, title: str) -> str:
+    return f"{title} ({unit})" if unit and unit != title else title
 
 
 def _row(told: tuple[str, Mapping[str, Any], Sequence[str]]) -> tuple[str, ...]:

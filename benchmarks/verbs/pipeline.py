@@ -84,7 +84,7 @@ def cases(stage: Stage) -> dict[str, Case]:
     backfilled = len(stage.scenarios["backfill"].intervals)
     return {
         "daily": Case(
-            f"one interval through the tool's own API, the mean of {days_in_a_row} days in a row",
+            f"one interval through the tool's own API, the mean of {days_in_a_row} in a row",
             {**COST, **GOAL},
         ),
         "backfill": Case(

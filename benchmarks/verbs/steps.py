@@ -48,4 +48,4 @@ def _description(case: str, batch: Batch) -> str:
     count = len(batch.intervals)
     if batch.backfill:
         return f"{count} days through the tool's own backfill"
-    return f"one interval through the tool's own API, the mean of {count} days in a row"
+    return f"one interval through the tool's own API, the mean of {count} in a row"
