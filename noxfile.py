@@ -27,6 +27,8 @@ QUIET = {
     # Compiled modules halve the start-up of dbt, which every run pays.
     "PYTHONDONTWRITEBYTECODE": None,
 }
+# What Ctrl+C interrupts has services to stop, for which nox would leave it half a second.
+STOPS_CALMLY = {"interrupt_timeout": 120.0, "terminate_timeout": 60.0}
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def all_ways(session: nox.Session) -> None:
     """Run the pipeline all ways, compare what each leaves, and print one table."""
     _install(session, TESTS)
     _make_variants(session)
-    session.run("python", "-m", "proof.all_ways", *session.posargs, env=QUIET)
+    session.run("python", "-m", "proof.all_ways", *session.posargs, env=QUIET, **STOPS_CALMLY)
 
 
 @nox.session(default=False)
@@ -102,7 +104,7 @@ def compare(session: nox.Session) -> None:
     """Hold every variant against control, oracle and specification, scenario by scenario."""
     _install(session, TESTS)
     _make_variants(session)
-    session.run("python", "-m", "proof.conformance", *session.posargs, env=QUIET)
+    session.run("python", "-m", "proof.conformance", *session.posargs, env=QUIET, **STOPS_CALMLY)
 
 
 @nox.session(default=False)
@@ -162,7 +164,7 @@ def _install(session: nox.Session, environment: Environment) -> None:
 
 def _run_and_prove(session: nox.Session, environment: Environment, arguments: list[str]) -> None:
     """Run the variant, then hold what it left against the oracle."""
-    session.run("python", f"{environment.folder}/run.py", *arguments, env=QUIET)
+    session.run("python", f"{environment.folder}/run.py", *arguments, env=QUIET, **STOPS_CALMLY)
     if "--help" in arguments:
         return
     parser = argparse.ArgumentParser(add_help=False)

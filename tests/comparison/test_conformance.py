@@ -28,7 +28,7 @@ from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.specification import EXTRACT_STEPS, STEP_NAMES
 from proof import checks, conformance_report, remote, source_reads
 from proof.badge import badge
-from proof.conformance import choose_scenarios, choose_variants, compare
+from proof.conformance import COMMITTED, choose_scenarios, choose_variants, compare
 from proof.conformance_stage import POSTGRES, Scenario, Stage
 from proof.conformance_suite import Outcome, Suite, judge
 from proof.environments import variant_names
@@ -277,6 +277,17 @@ def test_what_fails_hides_nothing_else(played: Played) -> None:
     assert values["quick"] is True
 
 
+def test_a_variant_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that takes too long is ended and recorded as failed."""
+    monkeypatch.setattr(remote, "interpreter", lambda name: Path(sys.executable))
+    scenario = Scenario("One day", "A day is run.", lambda: SHOP, one_day)
+    suite = Suite({"one_day": scenario}, ("cron",), tmp_path, patience_seconds=0.1)
+    ((_, _, outcome),) = suite.play()
+    assert outcome.failure is not None
+    assert outcome.failure.startswith("cron ended while it was to run_interval; read ")
+    assert not outcome.passed
+
+
 def test_what_is_shown(played: Played) -> None:
     """A line for each as it ends; then the table, the first fault, and where everything is."""
     lines = [line.split() for line in played.shown.splitlines()]
@@ -299,6 +310,19 @@ def test_badges_are_made_with_the_results(played: Played) -> None:
     conformance_report.write(values, played.file)
     found = {file.stem: file.read_text() for file in folder.iterdir()}
     assert found == {name: badge(name, value) for name, value in values["badges"].items()}
+
+
+def test_the_committed_badges_are_made_from_the_committed_results() -> None:
+    """What is committed is of all scenarios and variants, and its badges say what it says."""
+    found = {f.stem: f.read_text() for f in (COMMITTED.parent / "badges").glob("*.svg")}
+    if COMMITTED.exists():
+        values = json.loads(COMMITTED.read_text())
+        jsonschema.validate(values, json.loads(conformance_report.SCHEMA.read_text()))
+        assert list(values["scenarios"]) == list(discover())
+        assert tuple(values["badges"]) == variant_names()
+        assert found == {name: badge(name, value) for name, value in values["badges"].items()}
+    else:
+        assert found == {}
 
 
 def test_a_badge_says_how_many_passed() -> None:

@@ -41,7 +41,7 @@ def command(
     end_on_sigterm()
     chosen = choose_scenarios(scenarios, quick=quick)
     names = choose_variants(variants)
-    whole = len(chosen) == len(discover()) and names == variant_names()
+    whole = not quick and len(chosen) == len(discover()) and names == variant_names()
     file = out or (COMMITTED if whole else FOLDER / COMMITTED.name)
     try:
         passed = compare(Suite(chosen, names, FOLDER), file, quick=quick)

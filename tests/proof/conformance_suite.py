@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +26,7 @@ from proof.remote import RemoteVariant
 from proof.source_state import SourceState
 from proof.webhook_receiver import receiving
 
-MakeVariant = Callable[[str, Path], RemoteVariant]
+PATIENCE_SECONDS = 1800.0
 
 
 @dataclass(slots=True)
@@ -46,7 +50,8 @@ class Outcome:
     @property
     def passed(self) -> bool:
         """Whether it was played to its end and every check holds."""
-        return self.failure is None and all(check.passed for check in self.checks.values())
+        held = [check.passed for check in self.checks.values()]
+        return self.failure is None and bool(held) and all(held)
 
     @property
     def first_fault(self) -> str:
@@ -65,13 +70,13 @@ class Suite:
         scenarios: by name.
         variants: the names of the variants; the first is the control.
         folder: where the runs' folders are made anew.
-        make_variant: makes a variant from its name and the file for its output.
+        patience_seconds: how long a variant may take for a scenario before it is ended.
     """
 
     scenarios: Mapping[str, Scenario]
     variants: Sequence[str]
     folder: Path
-    make_variant: MakeVariant = RemoteVariant
+    patience_seconds: float = PATIENCE_SECONDS
 
     def play(self) -> Iterator[tuple[str, str, Outcome]]:
         """Scenario, variant and outcome of each in turn, the control first."""
@@ -105,16 +110,28 @@ class Suite:
         self, scenario: Scenario, variant: str, run: RunDirectory, outcome: Outcome
     ) -> None:
         """Start the variant, let it play, and stop it, whatever happens."""
-        remote = self.make_variant(variant, run.path / "logs" / "host.log")
+        remote = RemoteVariant(variant, run.path / "logs" / "host.log")
         dataset = scenario.dataset()
         with receiving() as receiver, running_source(scenario, dataset, run) as url:
             settings = VariantSettings(run=run, source_url=url, slack_webhook_url=receiver.url)
             begun = datetime.now(UTC)
-            with started(remote, settings):
+            with started(remote, settings), _ended_after(self.patience_seconds, remote.pid):
                 outcome.versions = dict(remote.versions)
                 outcome.stage = Stage(run, dataset, url, remote, receiver)
                 scenario.play(outcome.stage)
             _record(variant, scenario, outcome.stage, begun, outcome.versions).write(run.record)
+
+
+@contextmanager
+def _ended_after(seconds: float, pid: int) -> Iterator[None]:
+    """Have a variant that hangs end, so that it does not hold up the others."""
+    timer = threading.Timer(seconds, os.kill, [pid, signal.SIGTERM])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def judge(outcome: Outcome, control: Outcome | None) -> None:
