@@ -17,17 +17,17 @@ from functools import partial
 from pathlib import Path
 
 import psutil
+
+from ecommerce_pipeline.datasets import load_dataset
+from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.interval import DataInterval
+from ecommerce_pipeline.run_directory import RunDirectory
 from measuring import files
 from measuring.hosted import cost, hosted, tree_cpu_seconds
 from measuring.installer import Installer
 from measuring.options import Options, Outcome
 from measuring.plan import Case, Group, Metric, Plan, Values
 from measuring.sampling import measure
-
-from ecommerce_pipeline.datasets import load_dataset
-from ecommerce_pipeline.errors import PipelineError
-from ecommerce_pipeline.interval import DataInterval
-from ecommerce_pipeline.run_directory import RunDirectory
 from proof.control import fill_source
 from proof.environments import interpreter, variant_folder
 from proof.process_tree import family, proportional_bytes, watched

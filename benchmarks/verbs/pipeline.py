@@ -19,6 +19,8 @@ from datetime import date
 from functools import partial
 from pathlib import Path
 
+from ecommerce_pipeline.interval import DAY, DataInterval, days
+from ecommerce_pipeline.run_directory import RunDirectory
 from measuring import noop
 from measuring.hosted import CPU_SECONDS, SECONDS, SPLIT, cost, hosted, mean
 from measuring.options import Options, Outcome
@@ -26,9 +28,6 @@ from measuring.plan import Case, Group, Metric, Plan, Round, Values
 from measuring.report import say
 from measuring.sampling import measure
 from measuring.stage import Scenario, Stage
-
-from ecommerce_pipeline.interval import DAY, DataInterval, days
-from ecommerce_pipeline.run_directory import RunDirectory
 from proof.environments import CONTROL
 from proof.remote import PIPELINE, RemoteVariant
 
@@ -36,8 +35,7 @@ TITLE = "The pipeline: daily runs, a backfill, more rows"
 FIRST_DAY = date(2025, 1, 1)
 DAILY_DAYS, BACKFILL_DAYS = 3, 14
 SCALES = (1, 10, 100)
-WARM_UP = "warm-up"
-NO_OP = "-noop"
+WARM_UP, DAILY, DAILY_NO_OP = "warm-up", "daily", "daily-noop"
 COST = {"seconds": SECONDS, "cpu_seconds": CPU_SECONDS, **SPLIT}
 GOAL = {
     "floor_seconds": Metric("s", "no-op floor"),
@@ -61,8 +59,8 @@ def scenarios(daily_days: int, backfill_days: int) -> dict[str, Scenario]:
     after_all = DataInterval.for_day(FIRST_DAY + (daily_days + backfill_days) * DAY)
     return {
         WARM_UP: Scenario([after_all]),
-        "daily": Scenario(daily),
-        "backfill": Scenario(later, backfill=True, after="daily"),
+        DAILY: Scenario(daily),
+        "backfill": Scenario(later, backfill=True, after=DAILY),
         **{f"rows-{scale}x": Scenario(daily[:1], scale=scale) for scale in SCALES},
     }
 
@@ -71,7 +69,7 @@ def plan(stage: Stage, options: Options) -> Plan:
     """The cases in two groups: the pipeline's, and those of as many steps that do nothing."""
     measured = cases(stage)
     if options.quick:
-        measured = {"daily": measured["daily"]}
+        measured = {DAILY: measured[DAILY]}
     pipeline = Group(measured, partial(session, stage=References(stage, options.cases or measured)))
     floor = Group(no_op_cases(stage), partial(no_op_session, stage=stage))
     groups = (pipeline,) if options.quick else (pipeline, floor)
@@ -80,16 +78,15 @@ def plan(stage: Stage, options: Options) -> Plan:
 
 def cases(stage: Stage) -> dict[str, Case]:
     """The pipeline's cases."""
-    days_in_a_row = len(stage.scenarios["daily"].intervals)
+    days_in_a_row = len(stage.scenarios[DAILY].intervals)
     backfilled = len(stage.scenarios["backfill"].intervals)
     return {
-        "daily": Case(
+        DAILY: Case(
             f"one interval through the tool's own API, the mean of {days_in_a_row} in a row",
             {**COST, **GOAL},
         ),
         "backfill": Case(
-            f"{backfilled} days through the tool's own backfill, after those of daily",
-            {**COST, **GOAL},
+            f"{backfilled} days through the tool's own backfill, after those of daily", COST
         ),
         **{
             f"rows-{scale}x": Case(
@@ -101,27 +98,21 @@ def cases(stage: Stage) -> dict[str, Case]:
 
 
 def no_op_cases(stage: Stage) -> dict[str, Case]:
-    """The same intervals with steps that do nothing."""
-    return {
-        f"{name}{NO_OP}": Case(
-            f"{cases(stage)[name].description}, with steps that do nothing", noop.METRICS
-        )
-        for name in ("daily", "backfill")
-    }
+    """The daily intervals with steps that do nothing."""
+    description = f"{cases(stage)[DAILY].description}, with steps that do nothing"
+    return {DAILY_NO_OP: Case(description, noop.METRICS)}
 
 
 def against_the_floor(variant: Round, control: Round) -> dict[str, Values]:
     """The floor of the same round, and the seconds over control and floor together."""
-    derived: dict[str, Values] = {}
-    for case in ("daily", "backfill"):
-        floor = variant.get(f"{case}{NO_OP}", {}).get("seconds")
-        if floor is None:
-            continue
-        derived[case] = {"floor_seconds": floor}
-        if case in control and case in variant:
-            base = control[case]["seconds"] + floor
-            derived[case]["goal"] = round(variant[case]["seconds"] / base, 3)
-    return derived
+    if DAILY not in variant or DAILY_NO_OP not in variant:
+        return {}
+    floor = variant[DAILY_NO_OP]["seconds"]
+    derived = {"floor_seconds": floor}
+    if DAILY in control:
+        base = control[DAILY]["seconds"] + floor
+        derived["goal"] = round(variant[DAILY]["seconds"] / base, 3)
+    return {DAILY: derived}
 
 
 class References:
@@ -129,7 +120,7 @@ class References:
 
     def __init__(self, stage: Stage, wanted: Iterable[str]) -> None:
         self.stage = stage
-        of_the_pipeline = {case: stage.scenarios[case] for case in wanted if NO_OP not in case}
+        of_the_pipeline = {case: stage.scenarios[case] for case in wanted if case != DAILY_NO_OP}
         before = {scenario.after for scenario in of_the_pipeline.values()}
         self._missing = [case for case in stage.scenarios if case in {*of_the_pipeline, *before}]
 
@@ -196,10 +187,7 @@ def _started(variant: str, folder: Path, stage: Stage) -> Iterator[PipelineSessi
 @contextmanager
 def no_op_session(variant: str, folder: Path, stage: Stage) -> Iterator[noop.NoOpSession]:
     """Start the variant's steps that do nothing."""
-    batches = {
-        f"{name}{NO_OP}": noop.Batch(scenario.intervals, scenario.backfill)
-        for name, scenario in stage.scenarios.items()
-    }
+    batches = {DAILY_NO_OP: noop.Batch(stage.scenarios[DAILY].intervals)}
     warm_up = stage.scenarios[WARM_UP].intervals
     with noop.no_op_session(variant, folder, batches, warm_up) as ready:
         yield ready

@@ -10,12 +10,11 @@ from __future__ import annotations
 from datetime import date
 from functools import partial
 
+from ecommerce_pipeline.interval import DAY, DataInterval, days
 from measuring.noop import METRICS, Batch, no_op_session
 from measuring.options import Options, Outcome
 from measuring.plan import Case, Group, Plan
 from measuring.sampling import measure
-
-from ecommerce_pipeline.interval import DAY, DataInterval, days
 
 TITLE = "Steps that do nothing: each tool's own floor"
 FIRST_DAY = date(2025, 1, 1)

@@ -10,9 +10,9 @@ from typing import Any
 
 import jsonschema
 import pytest
+
 from measuring.options import ROUNDS
 from measuring.results import validate
-
 from proof.environments import ROOT, variant_names
 
 RESULTS = ROOT / "benchmarks" / "results"

@@ -11,14 +11,14 @@ from typing import Any
 
 import duckdb
 import pytest
+
+from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.run_directory import RunDirectory
 from measuring.options import Options
 from measuring.plan import Case, Group, Metric, Plan, Round, Values
 from measuring.results import validate
 from measuring.sampling import in_turn, measure
 from measuring.stage import Scenario, Stage
-
-from ecommerce_pipeline.errors import PipelineError
-from ecommerce_pipeline.run_directory import RunDirectory
 
 CASES = {name: Case(f"the case {name}", {"seconds": Metric("s", "seconds")}) for name in "ab"}
 

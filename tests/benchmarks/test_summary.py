@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from measuring.partial import Sample
 from measuring.plan import Case, Metric
 from measuring.summary import ratios, spread, summarise

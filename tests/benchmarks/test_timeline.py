@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from measuring.timeline import Split, covered_seconds, split
-
 from ecommerce_pipeline.journal import JournalEntry
 from ecommerce_pipeline.record import IntervalRun, StepRun
+from measuring.timeline import Split, covered_seconds, split
 
 MIDNIGHT = datetime(2025, 1, 2, tzinfo=UTC)
 

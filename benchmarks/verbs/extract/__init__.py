@@ -23,16 +23,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from ecommerce_pipeline.atomic import atomic_file
+from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.source.postgres_server import running_server
 from measuring import partial
 from measuring.identity import identity
 from measuring.options import Options, Outcome, chosen
 from measuring.partial import Partial
 from measuring.report import say
 from measuring.summary import spread
-
-from ecommerce_pipeline.atomic import atomic_file
-from ecommerce_pipeline.errors import PipelineError
-from ecommerce_pipeline.source.postgres_server import running_server
 from proof.machine import describe
 from verbs.extract import report
 
