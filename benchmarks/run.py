@@ -14,12 +14,12 @@ from pathlib import Path
 from types import FrameType
 
 import click
-import verbs
-from measuring.options import ROUNDS, Options, Outcome
-from measuring.report import say
 
+import verbs
 from ecommerce_pipeline.command import run_calmly
 from ecommerce_pipeline.errors import PipelineError
+from measuring.options import ROUNDS, Options, Outcome
+from measuring.report import say
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"

@@ -70,7 +70,8 @@ def plan(stage: Stage, options: Options) -> Plan:
     measured = cases(stage)
     if options.quick:
         measured = {DAILY: measured[DAILY]}
-    pipeline = Group(measured, partial(session, stage=References(stage, options.cases or measured)))
+    references = References(stage, options.cases or measured)
+    pipeline = Group(measured, partial(session, stage=references, warm=not options.quick))
     floor = Group(no_op_cases(stage), partial(no_op_session, stage=stage))
     groups = (pipeline,) if options.quick else (pipeline, floor)
     return Plan("pipeline", TITLE, groups, against_the_floor)
@@ -129,7 +130,7 @@ class References:
         if not self._missing:
             return
         say("running the control once, for what every variant must leave")
-        with _started(CONTROL, folder, self.stage) as reference:
+        with _started(CONTROL, folder, self.stage, warm=False) as reference:
             while self._missing:
                 case = self._missing[0]
                 reference.perform(case)
@@ -168,19 +169,22 @@ class PipelineSession:
 
 
 @contextmanager
-def session(variant: str, folder: Path, stage: References) -> Iterator[PipelineSession]:
+def session(
+    variant: str, folder: Path, stage: References, *, warm: bool
+) -> Iterator[PipelineSession]:
     """Start a variant in a new folder, once it is known what the control leaves."""
     stage.make(folder / "reference")
-    with _started(variant, folder / "run", stage.stage) as ready:
+    with _started(variant, folder / "run", stage.stage, warm=warm) as ready:
         yield ready
 
 
 @contextmanager
-def _started(variant: str, folder: Path, stage: Stage) -> Iterator[PipelineSession]:
+def _started(variant: str, folder: Path, stage: Stage, *, warm: bool) -> Iterator[PipelineSession]:
     run = RunDirectory(folder)
     with hosted(variant, PIPELINE, run) as started:
         ready = PipelineSession(started, run, stage)
-        ready.perform(WARM_UP)
+        if warm:
+            ready.perform(WARM_UP)
         yield ready
 
 

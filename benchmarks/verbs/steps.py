@@ -7,6 +7,7 @@ counts; starting is outside the clock.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from functools import partial
 
@@ -15,6 +16,7 @@ from measuring.noop import METRICS, Batch, no_op_session
 from measuring.options import Options, Outcome
 from measuring.plan import Case, Group, Plan
 from measuring.sampling import measure
+from proof.environments import variant_names
 
 TITLE = "Steps that do nothing: each tool's own floor"
 FIRST_DAY = date(2025, 1, 1)
@@ -22,7 +24,10 @@ DAILY_DAYS, BACKFILL_DAYS = 3, 14
 
 
 def run(options: Options) -> Outcome:
-    """Measure every variant's no-op pipeline."""
+    """Measure every variant's no-op pipeline; a quick one is of the control and one other."""
+    if options.quick and options.variants is None:
+        control, *_, other = variant_names()
+        options = replace(options, variants=(control, other))
     return measure(plan(quick=options.quick), options)
 
 
