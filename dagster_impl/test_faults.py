@@ -1,7 +1,8 @@
-"""SIGKILL of Dagster's processes in the middle of a step; what was measured is written down."""
+"""SIGKILL of Dagster's processes in the middle of a step, written down; backfills run twice."""
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,9 +13,14 @@ import psutil
 import pytest
 
 from client import Run
+from ecommerce_pipeline.datasets import load_dataset
+from ecommerce_pipeline.interval import days, parse_day
 from ecommerce_pipeline.record import SUCCESS, IntervalRun
+from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.variant import VariantSettings, started
 from proof import faults
+from proof.compare import compare
+from proof.control import fill_source, run_control
 from proof.faults import DAYS, Fault, Stage
 from run import CODE_SERVER, Dagster
 
@@ -200,3 +206,20 @@ def test_after_a_power_cut_the_interval_is_run_again(scene: Scene) -> None:
     interval_run = scene.variant.run_interval(scene.stage.interval)
     scene.compare(Fault("everything at once", step, None, RESUMED))
     assert (interval_run.state, scene.shown(run_id)["status"]) == (SUCCESS, "CANCELED")
+
+
+def test_a_backfill_run_twice_leaves_the_same_tables(tmp_path: Path) -> None:
+    """From an empty warehouse no day overwrites another, and a second backfill changes no table."""
+    week = list(days(parse_day(DAYS[0]), 7))
+    control, run = RunDirectory(tmp_path / "control"), RunDirectory(tmp_path / "run")
+    control.path.mkdir()
+    fill_source(f"sqlite:///{control.source_file}", load_dataset("synthetic"), "2025-01-07")
+    shutil.copytree(control.path, run.path)
+    left_alone = run_control(control.path, *map(str, week))
+    assert left_alone.returncode == 0, left_alone.stderr
+    settings = VariantSettings(run=run, source_url=f"sqlite:///{run.source_file}")
+    with started(Dagster(), settings) as variant:
+        for _ in range(2):
+            runs = variant.backfill(week)
+            assert [done.state for done in runs] == [SUCCESS] * 7
+            assert compare(run.warehouse, control.warehouse) == []
