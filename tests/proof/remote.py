@@ -52,6 +52,7 @@ class RemoteVariant:
         self._module = [str(interpreter(name)), "-m", "proof.variant_host"]
         self._arguments = [str(variant_folder(name)), pipeline]
         self._process: subprocess.Popen[bytes] | None = None
+        self._asking = False
 
     @property
     def pid(self) -> int:
@@ -111,6 +112,8 @@ class RemoteVariant:
         self._connection.shutdown(socket.SHUT_RDWR)  # ends the host, which stops the variant
         self._stream.close()
         self._connection.close()
+        if self._asking:  # Ctrl+C while it is at work, and looks at the connection only afterwards
+            process.terminate()
         try:
             process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
@@ -119,11 +122,13 @@ class RemoteVariant:
 
     def _ask(self, do: str, *arguments: object) -> Any:  # noqa: ANN401 (JSON)
         self._started()
+        self._asking = True
         try:
             send(self._stream, {"do": do, "arguments": arguments})
             answer = receive(self._stream)
         except OSError:
             answer = None
+        self._asking = False
         if answer is None:
             raise PipelineError(f"{self.name} ended while it was to {do}", f"read {self._log}")
         if "fault" in answer:

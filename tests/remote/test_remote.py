@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 import pytest
 
+from ecommerce_pipeline import journal
 from ecommerce_pipeline.datasets import load_dataset
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.lock import exclusive
@@ -19,6 +23,7 @@ from ecommerce_pipeline.specification import STEP_NAMES
 from ecommerce_pipeline.variant import VariantSettings, started
 from proof import environments, remote
 from proof.control import fill_source, interval_of
+from proof.faults import wait_for
 from proof.process_tree import family, watched
 from proof.remote import RemoteVariant
 
@@ -86,6 +91,23 @@ def test_a_host_that_was_killed_is_named(settings: VariantSettings) -> None:
         psutil.Process(variant.pid).kill()
         with pytest.raises(PipelineError, match=f"cron ended while it was to run_interval.*{log}"):
             variant.run_interval(interval_of(DAY))
+
+
+def test_an_interrupt_ends_what_is_at_work(settings: VariantSettings) -> None:
+    """Ctrl+C while an interval runs stops it there, and does not wait for its end."""
+
+    def interrupt_at_first_step() -> None:
+        wait_for(settings.run.step_journal.exists, "the first step")
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    variant = RemoteVariant("cron", settings.run.path / "host.log")
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(interrupt_at_first_step)
+        with pytest.raises(KeyboardInterrupt), started(variant, settings):
+            variant.run_interval(interval_of(DAY))
+    done = {entry.step for entry in journal.read(settings.run)}
+    assert "check_source_freshness" in done
+    assert "notify_slack" not in done
 
 
 def test_an_unknown_variant_and_a_missing_environment_are_named(
