@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -31,7 +33,44 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def address(site: Path) -> Iterator[str]:
-    """Where the site is served."""
+    """Where the site of made-up results is served."""
+    with _served(site) as url:
+        yield url
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A site and where it is served."""
+
+    site: Path
+    address: str
+
+    @property
+    def pages(self) -> list[str]:
+        """The address of every page."""
+        folders = sorted(
+            file.parent.relative_to(self.site) for file in self.site.rglob("index.html")
+        )
+        return [f"{self.address}/{folder.as_posix()}/".replace("/./", "/") for folder in folders]
+
+
+@pytest.fixture(scope="session", params=["made-up", "committed"])
+def served(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    """The site of made-up results, and the one of the committed results, which people see."""
+    if request.param == "made-up":
+        site = request.getfixturevalue("site")
+        yield Served(site, request.getfixturevalue("address"))
+        return
+    site = tmp_path_factory.mktemp("committed") / "site"
+    build.build(build.RESULTS, site)
+    with _served(site) as url:
+        yield Served(site, url)
+
+
+@contextmanager
+def _served(site: Path) -> Iterator[str]:
     with build.server(site) as http:
         thread = threading.Thread(target=http.serve_forever)
         thread.start()

@@ -30,6 +30,7 @@ IMAGES = Path(__file__).parent / "pages" / "images"
 DAYS = ("2025-01-01", "2025-01-02")
 SIZE: ViewportSize = {"width": 1280, "height": 800}
 MOST_BYTES = 200_000
+WAIT_MILLISECONDS = 120_000
 SETTLE_MILLISECONDS = 8000  # what a page draws step by step, such as a graph, is complete
 LOCAL = "file:"  # of a path: below the run's folder, not on the tool's server
 
@@ -96,6 +97,7 @@ def _run_two_days(variant: RemoteVariant, url: str) -> str:
 def _signed_in(chromium: Browser, tool: Tool, address: str, run: RunDirectory) -> Page:
     """A page that is signed in with the form that ``sign_in`` describes, where there is one."""
     page = chromium.new_page(viewport=SIZE, color_scheme="light")
+    page.set_default_timeout(WAIT_MILLISECONDS)
     for key, value in tool.local_storage.items():
         page.add_init_script(f"localStorage.setItem({json.dumps(key)}, {json.dumps(value)})")
     if told := tool.sign_in:

@@ -63,11 +63,14 @@ def test_a_tool_without_results_is_asked_for_them(checkout: Path, tmp_path: Path
     assert line.endswith(f"variants / {TOY}; make it with: nox -s compare")
 
 
-def test_a_tool_without_code_for_a_concern_is_told(checkout: Path, tmp_path: Path) -> None:
-    """A concern for which the new tool's site.toml names no code fails the build by its name."""
+def test_code_is_named_for_every_concern_and_no_other(checkout: Path, tmp_path: Path) -> None:
+    """A concern without code, or code for none, in the new tool's site.toml fails the build."""
+    results = samples.write(tmp_path / "benchmarks", [*variant_names(), TOY])
     site = checkout / f"{TOY}_impl" / "site.toml"
-    site.write_text(site.read_text().replace("\nbackfill =", "\nreplay ="))
-    done = build(checkout, samples.write(tmp_path / "benchmarks", [*variant_names(), TOY]))
-    assert done.returncode == 1
-    (line,) = done.stderr.splitlines()
-    assert line == f"error: {site} names no code for 'backfill'; add it under [code]"
+    right = site.read_text()
+    site.write_text(right.replace("\nbackfill =", "\nreplay ="))
+    line = f"error: {site} names no code for 'backfill'; add it under [code]"
+    assert build(checkout, results).stderr.splitlines() == [line]
+    site.write_text(right.replace("\nbackfill =", '\nreplay = ["pipeline.py:main"]\nbackfill ='))
+    line = f"error: no page shows the code of toy for 'replay'; mend {site}, or the page"
+    assert build(checkout, results).stderr.splitlines() == [line]

@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, Page
 
 import build
 import samples
+from conftest import Served
 from website.tools import tools
 
 TITLES = [tool.title for tool in tools()]
@@ -52,43 +53,36 @@ def page(chromium: Browser) -> Iterator[Page]:
     context.close()
 
 
-@pytest.fixture
-def paths(site: Path) -> list[str]:
-    """The path of every page of the site."""
-    folders = sorted(file.parent.relative_to(site) for file in site.rglob("index.html"))
-    return [f"{folder.as_posix()}/".removeprefix("./") for folder in folders]
-
-
-def test_there_is_a_page_for_everything(paths: list[str]) -> None:
+def test_there_is_a_page_for_everything(site: Path) -> None:
     """Start, side by side, evidence, each tool, specification, data sets, a fifth tool."""
     evidence = ["conformance", "benchmarks", "extract", "faults", "method"]
-    assert set(paths) == {
-        *("", "side-by-side/", "specification/", "data-sets/", "fifth-tool/"),
-        *(f"evidence/{name}/" for name in evidence),
-        *(f"tools/{tool.name}/" for tool in tools()),
+    assert {file.parent.relative_to(site).as_posix() for file in site.rglob("index.html")} == {
+        *(".", "side-by-side", "specification", "data-sets", "fifth-tool"),
+        *(f"evidence/{name}" for name in evidence),
+        *(f"tools/{tool.name}" for tool in tools()),
     }
 
 
-def test_every_link_leads_somewhere(page: Page, address: str, site: Path, paths: list[str]) -> None:
+def test_every_link_leads_somewhere(page: Page, served: Served) -> None:
     """Each link within the site ends at a file of it, and at an anchor where it names one."""
     links: set[str] = set()
     anchors: dict[str, set[str]] = {}
-    for path in paths:
-        page.goto(f"{address}/{path}")
+    for url in served.pages:
+        page.goto(url)
         found = page.eval_on_selector_all("a[href]", "all => all.map(a => a.getAttribute('href'))")
-        links |= {urljoin(page.url, link) for link in found}
+        links |= {urljoin(url, link) for link in found}
         names = page.eval_on_selector_all("[id]", "all => all.map(e => e.id)")
-        anchors[f"{address}/{path}"] = set(names)
-    within = {link for link in links if link.startswith(address)}
-    assert len(within) > len(paths)
+        anchors[url] = set(names)
+    within = {link for link in links if link.startswith(served.address)}
+    assert len(within) > len(served.pages)
     for link in within:
         url, anchor = urldefrag(link)
-        target = site / unquote(urlparse(url).path).lstrip("/")
+        target = served.site / unquote(urlparse(url).path).lstrip("/")
         assert target.is_file() or (target / "index.html").is_file(), link
         assert not anchor or unquote(anchor) in anchors[url], link
 
 
-def test_nothing_is_asked_of_another_machine(page: Page, address: str, paths: list[str]) -> None:
+def test_nothing_is_asked_of_another_machine(page: Page, served: Served) -> None:
     """No page of the site makes a request beyond its server, or logs an error."""
     asked: list[str] = []
     faults: list[str] = []
@@ -96,10 +90,10 @@ def test_nothing_is_asked_of_another_machine(page: Page, address: str, paths: li
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("console", lambda m: faults.append(m.text) if m.type in {"error", "warning"} else None)
     page.on("response", lambda r: faults.append(f"{r.status} {r.url}") if r.status >= 400 else None)
-    for path in paths:
-        page.goto(f"{address}/{path}", wait_until="networkidle")
-    assert len(asked) > len(paths)
-    assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
+    for url in served.pages:
+        page.goto(url, wait_until="networkidle")
+    assert len(asked) > len(served.pages)
+    assert [u for u in asked if not u.startswith((served.address, "data:", "blob:"))] == []
     assert faults == []
 
 
@@ -157,17 +151,15 @@ def test_the_picture_names_every_way(page: Page, address: str) -> None:
 
 
 @pytest.mark.parametrize("width", [390, 768, 1280])
-def test_no_page_is_wider_than_the_screen(
-    width: int, page: Page, address: str, paths: list[str]
-) -> None:
+def test_no_page_is_wider_than_the_screen(width: int, page: Page, served: Served) -> None:
     """Code, tables and pictures scroll within themselves: the page never scrolls sideways."""
     page.set_viewport_size({"width": width, "height": 844})
-    for path in paths:
-        page.goto(f"{address}/{path}")
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+    for url in served.pages:
+        page.goto(url)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, url
         page.mouse.move(width / 2, 400)
         page.mouse.wheel(300, 0)
-        assert page.evaluate("scrollX") == 0, path
+        assert page.evaluate("scrollX") == 0, url
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -215,6 +207,7 @@ def test_the_keyboard_reaches_navigation_and_tables(page: Page, address: str) ->
             break
     assert "md-nav__link" in reached
     assert reached[-1] == "scroll"
+    assert page.evaluate("document.activeElement.tabIndex") == 0
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
     page.locator(".md-nav__link", has_text="Faults").first.focus()
     page.keyboard.press("Enter")

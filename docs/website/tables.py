@@ -21,5 +21,5 @@ def table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> s
     )
     return (
         f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(title)}">'
-        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        f'<table class="data"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
     )
