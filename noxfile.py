@@ -117,7 +117,7 @@ def lint(session: nox.Session) -> None:
         "mypy",
         "--explicit-package-bases",
         *CHECKED_BY_MYPY,
-        env={"MYPYPATH": "shared:tests:benchmarks:benchmarks/verbs/extract/processes"},
+        env={"MYPYPATH": "shared:tests:docs:benchmarks:benchmarks/verbs/extract/processes"},
     )
     for environment in VARIANTS.values():
         session.run("mypy", environment.folder)
@@ -154,6 +154,14 @@ def docs(session: nox.Session) -> None:
     session.run("python", "docs/build.py", *session.posargs, env=QUIET)
     if not session.posargs:
         _pytest(session, "docs")
+
+
+@nox.session(default=False)
+def screenshots(session: nox.Session) -> None:
+    """Take the site's pictures anew: each tool runs two days, and a browser looks at its pages."""
+    _install(session, TESTS)
+    _make_variants(session)
+    session.run("python", "docs/screenshots.py", *session.posargs, env=QUIET, **STOPS_CALMLY)
 
 
 def _install(session: nox.Session, environment: Environment) -> None:
