@@ -100,7 +100,19 @@ def _reap(number: int, frame: FrameType | None) -> None:
 
 def _preload() -> None:
     """Import what steps need, while the first client may already be waiting."""
-    from ecommerce_pipeline import dbt, extract, load, publish  # noqa: F401 (warms the fork)
+    import pandas  # noqa: F401 (pyarrow looks for it when it makes its first array)
+
+    from ecommerce_pipeline import (  # noqa: F401 (warms the fork)
+        dashboard,
+        dbt,
+        extract,
+        freshness,
+        load,
+        notify,
+        publish,
+        validate,
+    )
+    from ecommerce_pipeline.source import sqlite  # noqa: F401
 
     dbt.preload()
 
