@@ -8,7 +8,12 @@ from ecommerce_pipeline.specification import MAX_PARALLEL_STEPS
 LATE_MODULES = (
     "alembic.op",
     "dagster._cli.api",
+    "dagster._core.definitions.repository_definition.repository_data_builder",
+    "dagster._core.storage.local_compute_log_manager",
+    "dagster._core.storage.root",
     "dagster._core.storage.sqlite_storage",
+    "dagster._core.system_config.composite_descent",
+    "dagster._utils.test",
     "structlog.dev",
 )
 

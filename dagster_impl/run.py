@@ -103,7 +103,7 @@ class Dagster:
         backfill = self.until(lambda: self.client.launch_backfill(partitions))
         self.until(lambda: self.client.backfill_is_over(backfill))
         its_own = [{"key": "dagster/backfill", "value": backfill}]
-        runs = self.until(lambda: self.client.runs(tags=its_own))
+        runs = self.until(lambda: self.client.runs(tags=its_own, steps=False))
         first = {_tags(run)[PARTITION_TAG]: run["runId"] for run in reversed(runs)}
         wanted = {interval: first.get(_partition(interval)) for interval in intervals}
         return [self.wait(interval, run_id) for interval, run_id in wanted.items() if run_id]
@@ -143,9 +143,13 @@ class Dagster:
 
     def _ended_attempts(self, run_id: str) -> list[Run] | None:
         """The run and those that Dagster launched to retry it, once no other follows."""
+        last = self._attempts(run_id, steps=False)[-1]
+        return self._attempts(run_id) if _is_over(last) else None
+
+    def _attempts(self, run_id: str, *, steps: bool = True) -> list[Run]:
         retries = [{"key": "dagster/root_run_id", "value": run_id}]
-        attempts = [*self.client.runs(runIds=[run_id]), *self.client.runs(tags=retries)]
-        return attempts if _is_over(attempts[-1]) else None
+        first = self.client.runs(runIds=[run_id], steps=steps)
+        return [*first, *self.client.runs(tags=retries, steps=steps)]
 
     def _give_up_unfinished(self) -> None:
         """Cancel what services that were killed had begun: whoever started us triggers it anew."""

@@ -65,20 +65,21 @@ def may_pass(_: Task[..., Any], __: TaskRun, state: State[Any]) -> bool:
 
 
 @task(
-    task_run_name="{step} {interval.label}",
-    cache_policy=INPUTS + RUN_ID,  # a resumed run skips what is done; another run skips nothing
+    task_run_name="{step} {context.interval.label}",
+    # A resumed run skips what is done; another run skips nothing.
+    cache_policy=INPUTS - "context" + RUN_ID,
     cache_expiration=timedelta(days=7),
     persist_result=True,
     retry_condition_fn=may_pass,
 )
-def run(step: str, interval: DataInterval) -> Rows:
+def run(step: str, context: StepContext) -> Rows:
     """Run one step of the specification in a process of its own, which dies with this one."""
-    result = run_step(step, step_context(interval))
+    result = run_step(step, context)
     print(dict(result.rows), dict(result.details))  # noqa: T201 (log_prints makes it a log)
     return dict(result.rows)
 
 
-def as_specified(step: str) -> Task[[str, DataInterval], Rows]:
+def as_specified(step: str) -> Task[[str, StepContext], Rows]:
     """The task with the step's own name, retries and time-out."""
     specification = STEP_BY_NAME[step]
     return run.with_options(
@@ -144,17 +145,17 @@ def pipeline(interval: str | None = None) -> dict[str, Rows]:
     Args:
         interval: ``2025-01-31`` or ``START/END``; default: the UTC day before the scheduled start.
     """
-    current = current_interval()
+    context = step_context(current_interval())
     rows: dict[str, Rows] = {}
 
     def step(name: str) -> None:
         upstream = [rows[other] for other in STEP_BY_NAME[name].upstream]
-        rows[name] = as_specified(name)(name, current, wait_for=upstream)
+        rows[name] = as_specified(name)(name, context, wait_for=upstream)
 
     step("check_source_freshness")
     fresh = [rows["check_source_freshness"]]
     extract = as_specified(EXTRACT_STEPS[0])
-    extracts = extract.map(EXTRACT_STEPS, unmapped(current), wait_for=fresh)
+    extracts = extract.map(EXTRACT_STEPS, unmapped(context), wait_for=fresh)
     extracts.wait()
     rows.update(zip(EXTRACT_STEPS, extracts.result(), strict=True))
     with concurrency(WAREHOUSE, lease_duration=LEASE_SECONDS):
@@ -168,7 +169,7 @@ def pipeline(interval: str | None = None) -> dict[str, Rows]:
         step("publish")
     step("refresh_dashboard")
     step("notify_slack")
-    report(current, rows)
+    report(context, rows)
     return rows
 
 
@@ -182,15 +183,15 @@ def backfill(first_day: date, last_day: date) -> None:
         pipeline(str(interval))
 
 
-def report(interval: DataInterval, rows: dict[str, Rows]) -> None:
+def report(context: StepContext, rows: dict[str, Rows]) -> None:
     """Leave the run's artifacts: a table of rows, and a page that links to the dashboard."""
     table = [
         {"step": step, "table": name, "rows": count}
         for step, counts in rows.items()
         for name, count in counts.items()
     ]
+    run, interval = context.run, context.interval
     create_table_artifact(table, key="rows", description=f"Rows of {interval}")
-    run = step_context(interval).run
     create_markdown_artifact(
         f"# {interval.label}\n\n"
         f"- [Dashboard]({run.dashboard.as_uri()})\n"

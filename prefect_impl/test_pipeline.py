@@ -223,12 +223,12 @@ def test_a_resumed_run_skips_what_is_done(run: RunDirectory) -> None:
 
 def test_a_new_run_of_an_interval_skips_nothing(run: RunDirectory) -> None:
     """The cache is the flow run's own: a second run of an interval extracts it anew."""
-    interval = DataInterval.parse(SECOND_DAY)
+    context = step_context(DataInterval.parse(SECOND_DAY))
 
     @flow
     def extraction() -> None:
-        as_specified("extract_orders")("extract_orders", interval)
-        as_specified("extract_orders")("extract_orders", interval)
+        as_specified("extract_orders")("extract_orders", context)
+        as_specified("extract_orders")("extract_orders", context)
 
     extraction()
     assert steps_run(run) == ["extract_orders"]
@@ -251,7 +251,7 @@ def test_a_task_that_takes_too_long_leaves_no_process(
 
     @flow
     def check() -> str | None:
-        return hasty(step, DataInterval.parse(SECOND_DAY), return_state=True).name
+        return hasty(step, step_context(DataInterval.parse(SECOND_DAY)), return_state=True).name
 
     before = step_processes()
     with socket.create_server(("127.0.0.1", 0)) as silent:
