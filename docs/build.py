@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -60,6 +61,7 @@ def build(results: Path, site: Path) -> None:
 
 def serve(site: Path) -> None:
     """Serve the site on a free port of 127.0.0.1 until Ctrl+C."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's background ignores it
     with server(site) as http:
         say(f"http://127.0.0.1:{http.server_port} shows it; Ctrl+C ends.")
         try:

@@ -219,12 +219,15 @@ def test_serving_ends_with_ctrl_c(tmp_path: Path, results: Path) -> None:
     arguments = ["serve", "--results", str(results), "--site", str(tmp_path / "site")]
     command = [sys.executable, build.__file__, *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as it:
-        assert it.stdout is not None
-        lines = [it.stdout.readline() for _ in range(2)]
-        url = lines[1].split()[0]
-        assert url.startswith("http://127.0.0.1:")
-        with urlopen(url) as answer:  # noqa: S310 (an address of our own)
-            assert b"One pipeline, four ways" in answer.read()
-        it.send_signal(signal.SIGINT)
-        _, errors = it.communicate(timeout=30)
+        try:
+            assert it.stdout is not None
+            lines = [it.stdout.readline() for _ in range(2)]
+            url = lines[1].split()[0]
+            assert url.startswith("http://127.0.0.1:")
+            with urlopen(url) as answer:  # noqa: S310 (an address of our own)
+                assert b"One pipeline, four ways" in answer.read()
+            it.send_signal(signal.SIGINT)
+            _, errors = it.communicate(timeout=30)
+        finally:
+            it.kill()
     assert (it.returncode, errors) == (0, "")
