@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from proof.badge import badge
 from proof.environments import ROOT
 
 MACHINE = {
@@ -25,11 +26,7 @@ METRICS = {
 }
 MEASURED = ("extract.json", "faults-*.json", "*-dbt.json")
 ROUNDS = 5
-BADGE = (
-    '<svg xmlns="http://www.w3.org/2000/svg" width="120" height="20" role="img"'
-    ' aria-label="equal: 2/2"><rect width="120" height="20" fill="#2b6a3b"/>'
-    '<text x="8" y="14" font-size="12" fill="#fff">equal: 2/2</text></svg>'
-)
+SCORE = "2/2"
 
 
 def write(folder: Path, variants: Sequence[str]) -> Path:
@@ -47,7 +44,7 @@ def write(folder: Path, variants: Sequence[str]) -> Path:
     for verb in ("pipeline", "steps", "footprint"):
         save(results, verb, measurement(verb, variants))
     for variant in variants:
-        (results / "badges" / f"{variant}.svg").write_text(BADGE)
+        (results / "badges" / f"{variant}.svg").write_text(badge(variant, SCORE))
     return results
 
 

@@ -216,6 +216,13 @@ def test_a_section_keeps_comments_in_its_code(tmp_path: Path) -> None:
         cut.section(readme, "C")
 
 
+def test_a_readme_without_its_title_keeps_its_sections_apart(tmp_path: Path) -> None:
+    """A heading that follows a table at once does not become a row of it."""
+    readme = tmp_path / "README.md"
+    readme.write_text("# T\nintro\n## A\n| a |\n|---|\n| b |\n## B\nend\n")
+    assert cut.section(readme) == "intro\n\n## A\n| a |\n|---|\n| b |\n\n## B\nend"
+
+
 def test_a_list_right_below_a_line_stays_a_list() -> None:
     """READMEs begin a list below its line; the site's Markdown needs an empty one between them."""
     text = "Not used:\n- one\n  goes on\n- two\n\n```sh\nrun\n- no list\n```"

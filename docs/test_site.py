@@ -134,7 +134,7 @@ def test_charts_tell_their_numbers(page: Page, address: str) -> None:
         ), name
         box = chart.bounding_box()
         assert box is not None
-        assert box["width"] > 250
+        assert box["width"] > 240
         assert box["height"] >= 40 * len(TITLES)
     tables = page.get_by_role("region", name="One day")
     assert tables.count() == 3

@@ -69,7 +69,7 @@ def section(path: Path, heading: str | None = None) -> str:
         raise PipelineError(f"{path} is missing", "write it, or mend the page that quotes it")
     parts = dict(_sections(path.read_text()))
     if heading is None:
-        return "\n".join(f"## {name}\n{text}" if name else text for name, text in parts.items())
+        return "\n\n".join(f"## {name}\n{t}" if name else t for name, t in parts.items())
     if heading not in parts:
         raise PipelineError(f"{path} has no section {heading!r}", "mend the heading, or the page")
     return parts[heading]

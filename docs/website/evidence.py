@@ -15,6 +15,7 @@ from website.results import CONFORMANCE, Json, Measured, Results, why
 from website.tables import table
 from website.tools import Tool
 
+BADGES = "badges"
 VERBS = ("pipeline", "steps", "footprint")
 
 
@@ -35,21 +36,17 @@ class Evidence:
         ]
         return table("Conformance", ["scenario", *self._titles], rows)
 
-    def score(self, tool: Tool) -> str:
-        """In how many scenarios a tool was equal, as in ``6/6``."""
-        score: str = self._results.look(CONFORMANCE, "badges", tool.name)
-        return score
-
     def badge(self, tool: Tool) -> str:
-        """The tool's badge, as SVG.
+        """The tool's badge: in how many scenarios it was equal, as in ``6/6``.
 
         Raises:
             PipelineError: it is missing.
         """
-        path = self._results.folder / "badges" / f"{tool.name}.svg"
+        score = self._results.look(CONFORMANCE, "badges", tool.name)
+        path = self._results.folder / BADGES / f"{tool.name}.svg"
         if not path.is_file():
             raise PipelineError(f"{path} is missing", "make it with: nox -s compare")
-        return path.read_text().strip()
+        return f"![{tool.title}: {score} scenarios](../results/{BADGES}/{path.name}){{ .badge }}"
 
     @property
     def verbs(self) -> list[str]:
@@ -67,13 +64,14 @@ class Evidence:
         """What a verb's first number is of."""
         case, metric, _ = self._headline(verb)
         found = self._results.look(verb, "cases", case)
-        return f"{found['description']}, {found['metrics'][metric]['title'].lower()}"
+        return f"{_sentence(found['description'])}: {found['metrics'][metric]['title']}"
 
     def measurements(self, verb: str, *, all_charts: bool = False) -> str:
         """Every case of a verb: its charts, and its table of all metrics."""
         cases = self._results.look(verb, "cases")
         return "\n\n".join(
-            f"### {escape(case['description'])}\n\n{self._case(verb, name, case, all_charts)}"
+            f"### {_sentence(name.replace('-', ' '))}\n\n{_sentence(case['description'])}.\n\n"
+            f"{self._case(verb, name, case, all_charts)}"
             for name, case in cases.items()
         )
 
@@ -81,7 +79,7 @@ class Evidence:
         """When, on what and how often a file's numbers were measured, and with which versions."""
         result = self._results.read(name)
         machine = self._results.look(name, "machine")
-        rounds = f"{result['rounds']} rounds; " if "rounds" in result else ""
+        rounds = f"n = {result['rounds']}; " if "rounds" in result else ""
         return (
             f"Measured {result['date'][:10]}; {rounds}{machine['cores']} cores"
             f" ({machine['cpu']}), {number(machine['memory_megabytes'] / 1024)} GB, Python"
@@ -197,6 +195,11 @@ class Evidence:
 
     def _of(self, verb: str, case: str, metric: str, tool: Tool) -> Measured:
         return self._results.measured(verb, case, metric, tool.name)
+
+
+def _sentence(text: str) -> str:
+    """Text that begins with a capital letter."""
+    return escape(text[:1].upper() + text[1:], quote=False)
 
 
 def _heading(metric: Json) -> str:

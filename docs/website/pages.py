@@ -85,10 +85,11 @@ class Site:
         for folder in (PAGES / "stylesheets", PAGES / "javascripts", IMAGES):
             if folder.exists():
                 shutil.copytree(folder, self._target / "pages" / folder.name)
-        files = self._target / "pages" / "results"
-        files.mkdir()
-        for result in self._results.glob("*.json"):
-            shutil.copy(result, files)
+        for pattern in ("*.json", "*/*.svg"):
+            for file in self._results.glob(pattern):
+                target = self._target / "pages" / "results" / file.relative_to(self._results)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(file, target)
 
     def _render(self, template: str, target: Path, **values: object) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
