@@ -35,7 +35,7 @@ from proof.remote import PIPELINE
 
 TITLE = "Footprint: environment, installation, services, code"
 DAY = date(2025, 1, 1)
-REST_SECONDS, IDLE_SECONDS = 10.0, 30.0
+REST_SECONDS, IDLE_SECONDS = 5.0, 15.0
 LOOK_SECONDS = 0.5
 MEGABYTE = 1_000_000
 SECONDS = Metric("s", "seconds")

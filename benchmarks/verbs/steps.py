@@ -20,7 +20,7 @@ from proof.environments import variant_names
 
 TITLE = "Steps that do nothing: each tool's own floor"
 FIRST_DAY = date(2025, 1, 1)
-DAILY_DAYS, BACKFILL_DAYS = 3, 14
+DAYS_IN_A_ROW = 3
 
 
 def run(options: Options) -> Outcome:
@@ -32,24 +32,13 @@ def run(options: Options) -> Outcome:
 
 
 def plan(*, quick: bool) -> Plan:
-    """Daily runs and a backfill; a quick one is a single interval."""
-    batches = {
-        "daily": Batch(tuple(days(FIRST_DAY, 1 if quick else DAILY_DAYS))),
-        "backfill": Batch(tuple(days(FIRST_DAY + DAILY_DAYS * DAY, BACKFILL_DAYS)), backfill=True),
-    }
-    if quick:
-        del batches["backfill"]
-    after_all = DataInterval.for_day(FIRST_DAY + (DAILY_DAYS + BACKFILL_DAYS) * DAY)
-    warm_up = [] if quick else [after_all]
+    """Daily runs; a quick one is a single interval."""
+    intervals = tuple(days(FIRST_DAY, 1 if quick else DAYS_IN_A_ROW))
+    warm_up = [] if quick else [DataInterval.for_day(FIRST_DAY + DAYS_IN_A_ROW * DAY)]
+    batches = {"daily": Batch(intervals)}
+    description = f"one interval through the tool's own API, the mean of {len(intervals)} in a row"
     group = Group(
-        {name: Case(_description(name, batch), METRICS) for name, batch in batches.items()},
+        {"daily": Case(description, METRICS)},
         partial(no_op_session, batches=batches, warm_up=warm_up),
     )
     return Plan("steps", TITLE, (group,))
-
-
-def _description(case: str, batch: Batch) -> str:
-    count = len(batch.intervals)
-    if batch.backfill:
-        return f"{count} days through the tool's own backfill"
-    return f"one interval through the tool's own API, the mean of {count} in a row"
