@@ -1,6 +1,6 @@
-"""Builds the site from files that run and results that were measured; `serve` shows it.
+"""Builds the site from files that run and results that were measured.
 
-python docs/build.py [serve] [--results DIR]
+`serve` shows it, too; `readme` writes the results' table into README.md instead.
 """
 
 from __future__ import annotations
@@ -18,20 +18,26 @@ from pathlib import Path
 
 from ecommerce_pipeline.errors import PipelineError
 from proof.environments import ROOT
-from website import pages
+from website import pages, summary
+from website.results import Results
+from website.tools import tools
 
 SITE = ROOT / "site"
 RESULTS = ROOT / "benchmarks" / "results"
+README = ROOT / "README.md"
 
 
 def main(arguments: Sequence[str]) -> int:
     """Build, and serve if told to; what is missing is one line on stderr and status 1."""
     parser = argparse.ArgumentParser(prog="nox -s docs --", description=__doc__)
-    parser.add_argument("do", nargs="?", choices=["build", "serve"], default="build")
+    parser.add_argument("do", nargs="?", choices=["build", "serve", "readme"], default="build")
     parser.add_argument("--results", type=Path, default=RESULTS, help="the folder of results")
     parser.add_argument("--site", type=Path, default=SITE, help="where the site goes")
     options = parser.parse_args(arguments)
     try:
+        if options.do == "readme":
+            summary.put(README, summary.table(Results(RESULTS), tools()))
+            return 0
         build(options.results.resolve(), options.site.resolve())
     except PipelineError as error:
         sys.stderr.write(f"error: {error}\n")
@@ -48,6 +54,8 @@ def build(results: Path, site: Path) -> None:
     Raises:
         PipelineError: something that a page names is missing, or a link is dead.
     """
+    if results == RESULTS:
+        summary.must_show(README, summary.table(Results(results), tools()))
     with tempfile.TemporaryDirectory() as folder:
         pages.write(results, Path(folder))
         zensical = [sys.executable, "-m", "zensical", "build", "--strict"]

@@ -1,0 +1,86 @@
+"""The table of README.md: what was measured, in one line for each question."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from ecommerce_pipeline.errors import PipelineError
+from website.numbers import quantity, ratio
+from website.results import CONFORMANCE, Json, Results
+from website.tools import Tool
+
+BEGIN, END = "<!-- results -->", "<!-- /results -->"
+ROWS = (
+    ("a day's run", "pipeline", "daily", "seconds"),
+    ("… of which the tool's own floor", "pipeline", "daily", "floor_seconds"),
+    ("a backfill of 14 days", "pipeline", "backfill", "seconds"),
+    ("start to healthy", "footprint", "services", "start_seconds"),
+    ("memory at rest", "footprint", "services", "idle_megabytes"),
+    ("memory at work, peak", "footprint", "services", "peak_megabytes"),
+    ("packages", "footprint", "environment", "packages"),
+    ("environment on disk", "footprint", "environment", "megabytes"),
+    ("lines of `pipeline.py`", "footprint", "code", "pipeline_lines"),
+)
+
+
+def table(results: Results, tools: Sequence[Tool]) -> str:
+    """The table as Markdown: medians, and after each day's or backfill's its ratio to the control.
+
+    Raises:
+        PipelineError: a result is missing.
+    """
+    scores = [str(results.look(CONFORMANCE, "badges", tool.name)) for tool in tools]
+    rows = [
+        ["", *(f"[{tool.title}]({tool.folder.name}/)" for tool in tools)],
+        ["---", *("---:" for _ in tools)],
+        ["scenarios in which all data are equal", *scores],
+        *([title, *_cells(results, tools, *where)] for title, *where in ROWS),
+    ]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _cells(results: Results, tools: Sequence[Tool], verb: str, case: str, metric: str) -> list[str]:
+    unit = results.look(verb, "cases", case, "metrics", metric, "unit")
+    measured = [results.measured(verb, case, metric, tool.name) for tool in tools]
+    with_ratio = verb == "pipeline" and metric == "seconds"
+    return [
+        _cell(m.summary, "" if unit == "lines" else unit, with_ratio) if m.summary else "no number"
+        for m in measured
+    ]
+
+
+def _cell(summary: Json, unit: str, with_ratio: bool) -> str:
+    shown = quantity(summary["median"], unit)
+    return f"{shown} ({ratio(summary)})" if with_ratio and ratio(summary) else shown
+
+
+def put(readme: Path, text: str) -> None:
+    """Replace the table of a README.
+
+    Raises:
+        PipelineError: the README has no place for it.
+    """
+    readme.write_text(_with(readme, text))
+
+
+def must_show(readme: Path, text: str) -> None:
+    """Insist that a README shows this table.
+
+    Raises:
+        PipelineError: it shows another one.
+    """
+    if _with(readme, text) != readme.read_text():
+        raise PipelineError(
+            f"the table of {readme.name} is not that of the results",
+            "write it with: nox -s docs -- readme",
+        )
+
+
+def _with(readme: Path, text: str) -> str:
+    place = re.compile(f"(?<={re.escape(BEGIN)}\n).*?(?={re.escape(END)})", re.DOTALL)
+    told = readme.read_text()
+    if not place.search(told):
+        raise PipelineError(f"{readme} has no place for the table", f"add {BEGIN} and {END}")
+    return place.sub(lambda _: f"{text}\n", told)
