@@ -75,10 +75,10 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 def serve(listener: socket.socket, lifeline: int) -> None:
     """Fork a child for each connection until the lifeline closes, then remove the socket."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches the owner, who then stops us
+    _preload()  # waits for a process of its own
     # Reaped by us, not ignored: only so does the kernel add their CPU time to ours.
     signal.signal(signal.SIGCHLD, _reap)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches the owner, who then stops us
-    _preload()
     awaited: list[socket.socket | int] = [listener, lifeline]
     while True:
         ready, _, _ = select.select(awaited, [], [])
