@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 
 from ecommerce_pipeline.atomic import atomic_file
 from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.source.postgres_programs import server_programs
 from ecommerce_pipeline.source.postgres_server import running_server
 from measuring import partial
 from measuring.identity import identity
@@ -245,12 +246,13 @@ def _spread(values: Iterable[float | None]) -> dict[str, float] | None:
 
 
 def psql() -> str:
-    """The path of psql, which only the floor needs.
+    """The path of psql, which only the floor needs: an installed one, or the server package's.
 
     Raises:
-        PipelineError: it is not installed.
+        PipelineError: there is neither.
     """
-    program = shutil.which("psql")
+    with server_programs(None) as programs:
+        program = shutil.which("psql") or shutil.which("psql", path=str(programs))
     if program is None:
         raise PipelineError("psql is not installed, and the floor is what it does", "install it")
     return program
