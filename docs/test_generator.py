@@ -141,6 +141,19 @@ def _outcomes(conformance: dict[str, Any], scenario: str) -> dict[str, Any]:
     return outcomes
 
 
+def test_a_case_tells_how_often_it_was_measured(results: Path) -> None:
+    """Where a variant has fewer samples than the others, the case counts as few."""
+    told = Evidence(Results(results), tools()).measurements("pipeline")
+    assert f"n = {samples.ROUNDS}." in told
+    spoil(
+        results,
+        "pipeline",
+        lambda found: found["cases"]["small"]["variants"]["airflow"]["samples"].pop(),
+    )
+    told = Evidence(Results(results), tools()).measurements("pipeline")
+    assert f"n = {samples.ROUNDS - 1}." in told
+
+
 def test_a_failed_check_says_what_was_seen(results: Path) -> None:
     """A scenario with a check that does not hold counts as not passed, with that check's detail."""
     checks = {

@@ -70,18 +70,18 @@ class Evidence:
         """Every case of a verb: its charts, and its table of all metrics."""
         cases = self._results.look(verb, "cases")
         return "\n\n".join(
-            f"### {_sentence(name.replace('-', ' '))}\n\n{_sentence(case['description'])}.\n\n"
+            f"### {_sentence(name.replace('-', ' '))}\n\n"
+            f"{_sentence(case['description'])}; n = {_rounds(case)}.\n\n"
             f"{self._case(verb, name, case, all_charts)}"
             for name, case in cases.items()
         )
 
     def provenance(self, name: str) -> str:
-        """When, on what and how often a file's numbers were measured, and with which versions."""
+        """When, on what and with which versions a file's numbers were measured."""
         result = self._results.read(name)
         machine = self._results.look(name, "machine")
-        rounds = f"n = {result['rounds']}; " if "rounds" in result else ""
         return (
-            f"Measured {result['date'][:10]}; {rounds}{machine['cores']} cores"
+            f"Measured {result['date'][:10]}; {machine['cores']} cores"
             f" ({machine['cpu']}), {number(machine['memory_megabytes'] / 1024)} GB, Python"
             f" {machine['python']}. [The file](../results/{name}.json)"
         )
@@ -195,6 +195,11 @@ class Evidence:
 
     def _of(self, verb: str, case: str, metric: str, tool: Tool) -> Measured:
         return self._results.measured(verb, case, metric, tool.name)
+
+
+def _rounds(case: Json) -> int:
+    """How many samples each variant has; where rounds are missing, the least of them."""
+    return min(len(variant["samples"]) for variant in case["variants"].values())
 
 
 def _sentence(text: str) -> str:
