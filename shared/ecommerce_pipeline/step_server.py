@@ -188,3 +188,4 @@ def receive(stream: BufferedRWPair) -> dict[str, Any] | None:
 
 if __name__ == "__main__":
     serve(socket.socket(fileno=int(sys.argv[1])), sys.stdin.fileno())
+    os._exit(0)  # taking down all that was imported would keep our owner waiting
