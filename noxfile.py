@@ -144,7 +144,7 @@ def benchmark(session: nox.Session) -> None:
     """Measure: every verb of benchmarks/, or those named; results are committed JSON."""
     _install(session, BENCHMARKS)
     _make_variants(session)
-    session.run("python", "benchmarks/run.py", *session.posargs, env=QUIET)
+    session.run("python", "benchmarks/run.py", *session.posargs, env=QUIET, **STOPS_CALMLY)
 
 
 @nox.session(default=False)
