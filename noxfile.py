@@ -51,7 +51,11 @@ VARIANTS = {
 TESTS = Environment("tests", ("test", "lint", "build"))
 BENCHMARKS = Environment("benchmarks", ("build",))
 DOCS = Environment("docs", ("test", "build"))
-CHECKED_BY_MYPY = ("shared/ecommerce_pipeline", "tests", "benchmarks", "docs")
+CHECKED_BY_MYPY = {  # folders and where their modules are found
+    ("shared/ecommerce_pipeline", "tests"): "shared:tests:benchmarks",
+    ("benchmarks",): "shared:tests:benchmarks:benchmarks/verbs/extract/processes",
+    ("docs",): "shared:tests:docs",
+}
 
 
 def _define_variant(name: str, environment: Environment) -> None:
@@ -113,12 +117,8 @@ def lint(session: nox.Session) -> None:
     _install(session, TESTS)
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
-    session.run(
-        "mypy",
-        "--explicit-package-bases",
-        *CHECKED_BY_MYPY,
-        env={"MYPYPATH": "shared:tests:docs:benchmarks:benchmarks/verbs/extract/processes"},
-    )
+    for folders, path in CHECKED_BY_MYPY.items():
+        session.run("mypy", "--explicit-package-bases", *folders, env={"MYPYPATH": path})
     for environment in VARIANTS.values():
         session.run("mypy", environment.folder)
     session.run("sqlfluff", "lint", "dbt_project", env=QUIET)
