@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import samples
 from ecommerce_pipeline.errors import PipelineError
 from website import summary
 from website.numbers import TIMES as X
@@ -22,7 +23,7 @@ def _one_row(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_table_has_a_column_for_each_tool(results: Path) -> None:
-    """Scores and medians stand below each tool, the latter with their ratio to the control."""
+    """Scores and medians stand below each tool; these with n and their ratio to the control."""
     head, _, scores, runs = summary.table(Results(results), tools()).splitlines()
     assert head == (
         "|  | [Apache Airflow](airflow_impl/) | [Dagster](dagster_impl/) | [Prefect](prefect_impl/)"
@@ -30,7 +31,7 @@ def test_the_table_has_a_column_for_each_tool(results: Path) -> None:
     )
     assert scores == "| scenarios in which all data are equal | 2/2 | 2/2 | 2/2 | 2/2 |"
     assert runs == (
-        f"| a run | 20 s ({X}\u202f2.00) | 30 s ({X}\u202f3.00) | 40 s ({X}\u202f4.00)"
+        f"| a run (n = {samples.ROUNDS}) | 20 s ({X}\u202f2.00) | 30 s ({X}\u202f3.00) | 40 s ({X}\u202f4.00)"
         f" | 10 s ({X}\u202f1.00) |"
     )
 

@@ -36,19 +36,22 @@ def table(results: Results, tools: Sequence[Tool]) -> str:
         ["", *(f"[{tool.title}]({tool.folder.name}/)" for tool in tools)],
         ["---", *("---:" for _ in tools)],
         ["scenarios in which all data are equal", *scores],
-        *([title, *_cells(results, tools, *where)] for title, *where in ROWS),
+        *(_row(results, tools, *row) for row in ROWS),
     ]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _cells(results: Results, tools: Sequence[Tool], verb: str, case: str, metric: str) -> list[str]:
+def _row(
+    results: Results, tools: Sequence[Tool], title: str, verb: str, case: str, metric: str
+) -> list[str]:
+    """A question, how often it was measured, and each tool's answer."""
     unit = results.look(verb, "cases", case, "metrics", metric, "unit")
-    measured = [results.measured(verb, case, metric, tool.name) for tool in tools]
+    measured = [results.measured(verb, case, metric, tool.name).summary for tool in tools]
+    rounds = min((summary["n"] for summary in measured if summary), default=0)
     with_ratio = verb == "pipeline" and metric == "seconds"
-    return [
-        _cell(m.summary, "" if unit == "lines" else unit, with_ratio) if m.summary else "no number"
-        for m in measured
-    ]
+    shown = "" if unit == "lines" else unit
+    answers = [_cell(each, shown, with_ratio) if each else "no number" for each in measured]
+    return [f"{title} (n = {rounds})", *answers]
 
 
 def _cell(summary: Json, unit: str, with_ratio: bool) -> str:
