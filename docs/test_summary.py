@@ -31,7 +31,8 @@ def test_the_table_has_a_column_for_each_tool(results: Path) -> None:
     )
     assert scores == "| scenarios in which all data are equal | 2/2 | 2/2 | 2/2 | 2/2 |"
     assert runs == (
-        f"| a run (n = {samples.ROUNDS}) | 20 s ({X}\u202f2.00) | 30 s ({X}\u202f3.00) | 40 s ({X}\u202f4.00)"
+        f"| a run (n = {samples.ROUNDS}) | 20 s ({X}\u202f2.00) | 30 s ({X}\u202f3.00)"
+        f" | 40 s ({X}\u202f4.00)"
         f" | 10 s ({X}\u202f1.00) |"
     )
 

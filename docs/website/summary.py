@@ -36,15 +36,14 @@ def table(results: Results, tools: Sequence[Tool]) -> str:
         ["", *(f"[{tool.title}]({tool.folder.name}/)" for tool in tools)],
         ["---", *("---:" for _ in tools)],
         ["scenarios in which all data are equal", *scores],
-        *(_row(results, tools, *row) for row in ROWS),
+        *(_row(results, tools, row) for row in ROWS),
     ]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _row(
-    results: Results, tools: Sequence[Tool], title: str, verb: str, case: str, metric: str
-) -> list[str]:
+def _row(results: Results, tools: Sequence[Tool], row: tuple[str, str, str, str]) -> list[str]:
     """A question, how often it was measured, and each tool's answer."""
+    title, verb, case, metric = row
     unit = results.look(verb, "cases", case, "metrics", metric, "unit")
     measured = [results.measured(verb, case, metric, tool.name).summary for tool in tools]
     rounds = min((summary["n"] for summary in measured if summary), default=0)
