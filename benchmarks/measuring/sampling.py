@@ -123,7 +123,8 @@ class Sampler:
         self.partial.add(case, variant, sample)
         self._taken += 1
         self.failures += sample.failure is not None
-        done = sum(len(samples) for samples in self.partial.samples.values())
+        kept = self.partial.samples.items()
+        done = sum(len(samples) for (name, _), samples in kept if name in self.cases)
         left = (self.total - done) * (time.monotonic() - self._begun) / self._taken
         headline, metric = next(iter(self.plan.cases[case].metrics.items()))
         value = sample.values.get(headline)
