@@ -19,21 +19,13 @@ METRICS: Mapping[str, Metric] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Intervals to run one at a time, or as one backfill."""
-
-    intervals: Sequence[DataInterval]
-    backfill: bool = False
-
-
 @dataclass(slots=True)
 class NoOpSession:
     """A tool that is up, with a pipeline of steps that do nothing."""
 
     variant: RemoteVariant
     run: RunDirectory
-    batches: Mapping[str, Batch]
+    intervals: Sequence[DataInterval]
 
     @property
     def versions(self) -> Mapping[str, str]:
@@ -41,24 +33,19 @@ class NoOpSession:
         return self.variant.versions
 
     def measure(self, case: str) -> Values:
-        """Run the case's batch; for single intervals the mean of each number."""
-        batch = self.batches[case]
-        if batch.backfill:
-            values = cost(self.variant, self.run, batch.intervals, backfill=True)
-        else:
-            values = mean(
-                [cost(self.variant, self.run, [one], backfill=False) for one in batch.intervals]
-            )
+        """Run the intervals one at a time; the mean of each number."""
+        costs = [cost(self.variant, self.run, [one], backfill=False) for one in self.intervals]
+        values = mean(costs)
         return {name: values[name] for name in METRICS}
 
 
 @contextmanager
 def no_op_session(
-    variant: str, folder: Path, batches: Mapping[str, Batch], warm_up: Sequence[DataInterval]
+    variant: str, folder: Path, intervals: Sequence[DataInterval], warm_up: Sequence[DataInterval]
 ) -> Iterator[NoOpSession]:
     """Start the tool and run the warm-up intervals, whose cost nobody counts."""
     run = RunDirectory(folder / "noop")
     with hosted(variant, NO_OP, run) as started:
         for interval in warm_up:
             cost(started, run, [interval], backfill=False)
-        yield NoOpSession(started, run, batches)
+        yield NoOpSession(started, run, intervals)

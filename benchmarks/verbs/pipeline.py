@@ -191,7 +191,7 @@ def _started(variant: str, folder: Path, stage: Stage, *, warm: bool) -> Iterato
 @contextmanager
 def no_op_session(variant: str, folder: Path, stage: Stage) -> Iterator[noop.NoOpSession]:
     """Start the variant's steps that do nothing."""
-    batches = {DAILY_NO_OP: noop.Batch(stage.scenarios[DAILY].intervals)}
+    daily = stage.scenarios[DAILY].intervals
     warm_up = stage.scenarios[WARM_UP].intervals
-    with noop.no_op_session(variant, folder, batches, warm_up) as ready:
+    with noop.no_op_session(variant, folder, daily, warm_up) as ready:
         yield ready

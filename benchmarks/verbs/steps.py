@@ -12,7 +12,7 @@ from datetime import date
 from functools import partial
 
 from ecommerce_pipeline.interval import DAY, DataInterval, days
-from measuring.noop import METRICS, Batch, no_op_session
+from measuring.noop import METRICS, no_op_session
 from measuring.options import Options, Outcome
 from measuring.plan import Case, Group, Plan
 from measuring.sampling import measure
@@ -35,10 +35,9 @@ def plan(*, quick: bool) -> Plan:
     """Daily runs; a quick one is a single interval."""
     intervals = tuple(days(FIRST_DAY, 1 if quick else DAYS_IN_A_ROW))
     warm_up = [] if quick else [DataInterval.for_day(FIRST_DAY + DAYS_IN_A_ROW * DAY)]
-    batches = {"daily": Batch(intervals)}
     description = f"one interval through the tool's own API, the mean of {len(intervals)} in a row"
     group = Group(
         {"daily": Case(description, METRICS)},
-        partial(no_op_session, batches=batches, warm_up=warm_up),
+        partial(no_op_session, intervals=intervals, warm_up=warm_up),
     )
     return Plan("steps", TITLE, (group,))

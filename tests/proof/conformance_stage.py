@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import date
@@ -97,6 +97,12 @@ class Stage:
         self.history.append(SourceAdvanced(day))
         if self._counts_reads:
             source_reads.make_steady(self.source_url)
+
+    def run_day_by_day(self, intervals: Iterable[DataInterval]) -> None:
+        """Run each day's interval once the source stands at its end."""
+        for interval in intervals:
+            self.advance(interval.start.date())
+            self.run_interval(interval)
 
     def change_source(self, changes: TableChanges) -> None:
         """Change rows of the source behind the data set's back; the oracle does not know of it."""

@@ -8,9 +8,7 @@ from proof.conformance_stage import POSTGRES, Scenario, Stage
 
 
 def play(stage: Stage) -> None:
-    for interval in days(stage.dataset.first_day, 3):
-        stage.advance(interval.start.date())
-        stage.run_interval(interval)
+    stage.run_day_by_day(days(stage.dataset.first_day, 3))
 
 
 SCENARIO = Scenario(
