@@ -11,10 +11,9 @@ from typing import Any, TypeAlias
 import dagster as dg
 import duckdb
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtProject
-from sqlglot import exp, parse_one
+from sqlglot import exp
 from sqlglot.errors import SqlglotError
-from sqlglot.lineage import lineage
-from sqlglot.optimizer.qualify import qualify
+from sqlglot.lineage import Node, lineage
 from tabulate import tabulate
 
 from ecommerce_pipeline import warehouse
@@ -256,18 +255,16 @@ def _schemas(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
 def _column_lineage(query: str, schemas: dict[str, Any]) -> dg.TableColumnLineage:
     """From which columns of which tables each column of a query is computed, if we can tell."""
     try:
-        qualified = qualify(parse_one(query, dialect="duckdb"), schema=schemas, dialect="duckdb")
-        names = qualified.named_selects if isinstance(qualified, exp.Query) else []
-        return dg.TableColumnLineage({name: _origins(name, query, schemas) for name in names})
+        nodes = lineage(None, query, schema=schemas, dialect="duckdb")
     except SqlglotError:  # SQL that sqlglot does not know must not fail a step that is done
-        return dg.TableColumnLineage({})
+        nodes = {}
+    return dg.TableColumnLineage({name: _origins(node) for name, node in nodes.items()})
 
 
-def _origins(column: str, query: str, schemas: dict[str, Any]) -> list[dg.TableColumnDep]:
-    nodes = lineage(column, query, schema=schemas, dialect="duckdb").walk()
+def _origins(column: Node) -> list[dg.TableColumnDep]:
     origins = {
         (node.source.db, node.source.name, exp.to_column(node.name).name)
-        for node in nodes
+        for node in column.walk()
         if isinstance(node.source, exp.Table)
     }
     return [

@@ -26,6 +26,7 @@ from proof.remote import RemoteVariant
 LIMIT_SECONDS = 900.0
 END_SECONDS = 60.0
 SECONDS = Metric("s", "seconds")
+CPU_SECONDS = Metric("s", "CPU seconds")
 SPLIT = {
     "waiting": Metric("s", "waiting"),
     "starting": Metric("s", "starting"),
@@ -53,23 +54,24 @@ def hosted(name: str, pipeline: str, run: RunDirectory) -> Iterator[RemoteVarian
 def cost(
     variant: RemoteVariant, run: RunDirectory, intervals: Sequence[DataInterval], *, backfill: bool
 ) -> Values:
-    """Run intervals through the tool's own API: seconds and their split.
+    """Run intervals through the tool's own API: seconds, CPU seconds and their split.
 
     Raises:
         PipelineError: a run did not succeed, had other steps, or took longer than the limit.
     """
-    begun, clock = datetime.now(UTC), time.perf_counter()
+    cpu, begun, clock = tree_cpu_seconds(variant.pid), datetime.now(UTC), time.perf_counter()
     with ended_when_overdue(variant):
         if backfill:
             runs = variant.backfill(intervals)
         else:
             runs = [variant.run_interval(interval) for interval in intervals]
     seconds, ended = time.perf_counter() - clock, datetime.now(UTC)
+    cpu = tree_cpu_seconds(variant.pid) - cpu
     must_be_complete(runs, intervals)
     wanted = set(map(str, intervals))
     entries = [e for e in journal.read(run) if e.interval in wanted and e.ended_at >= begun]
     parts = asdict(split((begun, ended), runs, entries))
-    return {"seconds": seconds, **parts}
+    return {"seconds": seconds, "cpu_seconds": cpu, **parts}
 
 
 def mean(costs: Sequence[Values]) -> Values:

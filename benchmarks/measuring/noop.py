@@ -9,12 +9,13 @@ from pathlib import Path
 
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.run_directory import RunDirectory
-from measuring.hosted import SECONDS, SPLIT, cost, hosted, mean
+from measuring.hosted import CPU_SECONDS, SECONDS, SPLIT, cost, hosted, mean
 from measuring.plan import Metric, Values
 from proof.remote import NO_OP, RemoteVariant
 
 METRICS: Mapping[str, Metric] = {
     "seconds": SECONDS,
+    "cpu_seconds": CPU_SECONDS,
     **{name: SPLIT[name] for name in ("waiting", "starting")},
 }
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from ecommerce_pipeline.interval import DAY, DataInterval, days
 from ecommerce_pipeline.run_directory import RunDirectory
 from measuring import noop
-from measuring.hosted import SECONDS, SPLIT, cost, hosted, mean
+from measuring.hosted import CPU_SECONDS, SECONDS, SPLIT, cost, hosted, mean
 from measuring.options import Options, Outcome
 from measuring.plan import Case, Group, Metric, Plan, Round, Values
 from measuring.report import say
@@ -36,7 +36,7 @@ FIRST_DAY = date(2025, 1, 1)
 DAILY_DAYS, BACKFILL_DAYS = 3, 14
 SCALES = (1, 10, 100)
 WARM_UP, DAILY, DAILY_NO_OP = "warm-up", "daily", "daily-noop"
-COST = {"seconds": SECONDS, **SPLIT}
+COST = {"seconds": SECONDS, "cpu_seconds": CPU_SECONDS, **SPLIT}
 GOAL = {
     "floor_seconds": Metric("s", "no-op floor"),
     "goal": Metric("", "of control + floor"),

@@ -8,8 +8,11 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
+
 from measuring import files
 from measuring.hosted import tree_cpu_seconds
+from proof.faults import wait_for
 
 
 def test_code_lines(tmp_path: Path) -> None:
@@ -48,3 +51,32 @@ def test_cpu_time_of_short_lives() -> None:
     subprocess.run([sys.executable, "-c", burn], check=True)
     used = tree_cpu_seconds(os.getpid()) - before - (time.process_time() - own)
     assert 0.25 < used < 5
+
+
+def test_cpu_time_of_orphans() -> None:
+    """What a process used whose parent ended before it is counted, also once it has ended."""
+    burn = "import time\nwhile time.process_time() < 0.3: pass"
+    leave_an_orphan = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {burn!r}])"
+    root = (
+        "import subprocess, sys, time; from proof.process_tree import adopt_orphans;"
+        "adopt_orphans(); print('ready', flush=True); sys.stdin.readline();"
+        f"subprocess.run([sys.executable, '-c', {leave_an_orphan!r}]); time.sleep(60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", root], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        process.stdout.readline()
+        before = tree_cpu_seconds(process.pid)
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        wait_for(lambda: _zombies(process.pid), "the orphan's end")
+        used = tree_cpu_seconds(process.pid) - before
+        process.kill()
+    assert 0.3 < used < 5
+
+
+def _zombies(pid: int) -> list[psutil.Process]:
+    below = psutil.Process(pid).children()
+    return [process for process in below if process.status() == psutil.STATUS_ZOMBIE]

@@ -27,6 +27,7 @@ from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.step_server import receive, send
 from ecommerce_pipeline.variant import Variant, VariantSettings
+from proof.process_tree import adopt_orphans
 
 
 class Host:
@@ -99,6 +100,7 @@ def main(descriptor: str, folder: str, pipeline: str) -> None:
     """Host the variant of a folder until the client goes away."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches the client, who then ends us
     signal.signal(signal.SIGTERM, _stop)
+    adopt_orphans()
     sys.path.insert(0, folder)
     make_variant = importlib.import_module("run").VARIANT
     with socket.socket(fileno=int(descriptor)) as connection:
