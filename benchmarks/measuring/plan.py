@@ -13,7 +13,12 @@ Values = dict[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """What one number means."""
+    """What one number means.
+
+    Attributes:
+        unit: empty for a ratio, which is not put in relation to the control's once more.
+        title: the name that tables and charts show.
+    """
 
     unit: str
     title: str

@@ -42,11 +42,11 @@ def summarise(case: Case, samples: Sequence[Sample], control: Sequence[Sample]) 
 def _summaries(
     case: Case, samples: Sequence[Sample], control: Sequence[Sample]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    for metric in case.metrics:
+    for metric, meaning in case.metrics.items():
         values = [sample.values[metric] for sample in samples if metric in sample.values]
         if values:
-            against = spread(ratios(metric, samples, control))
-            yield metric, {"n": len(values), **(spread(values) or {}), "ratio": against}
+            compared = ratios(metric, samples, control) if meaning.unit else []
+            yield metric, {"n": len(values), **(spread(values) or {}), "ratio": spread(compared)}
 
 
 def with_derived(plan: Plan, partial: Partial, control: str) -> dict[tuple[str, str], list[Sample]]:

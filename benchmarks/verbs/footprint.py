@@ -55,7 +55,7 @@ def plan(*, quick: bool) -> Plan:
             Environment,
             environment=Case(
                 "the environment that nox made, without compiled modules and our own packages",
-                {"megabytes": Metric("MB", "on disk"), "packages": Metric("", "packages")},
+                {"megabytes": Metric("MB", "on disk"), "packages": Metric("packages", "packages")},
             ),
         ),
         _group(

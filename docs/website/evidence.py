@@ -208,7 +208,8 @@ def _sentence(text: str) -> str:
 
 
 def _heading(metric: Json) -> str:
-    return f"{metric['title']}, {metric['unit']}" if metric["unit"] else str(metric["title"])
+    title, unit = str(metric["title"]), metric["unit"]
+    return f"{title}, {unit}" if unit not in ("", title) else title
 
 
 def _cell(measured: Measured) -> str:

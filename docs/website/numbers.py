@@ -37,4 +37,8 @@ def extent(summary: Mapping[str, Any]) -> str:
 def ratio(summary: Mapping[str, Any]) -> str:
     """The median ratio to the control, after a multiplication sign; empty where there is none."""
     found = summary.get("ratio")
-    return f"{TIMES}\N{NARROW NO-BREAK SPACE}{found['median']:.2f}" if found else ""
+    if not found:
+        return ""
+    times = found["median"]
+    shown = f"{times:.2f}" if times < 10 else number(times)
+    return f"{TIMES}\N{NARROW NO-BREAK SPACE}{shown}"

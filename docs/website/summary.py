@@ -23,6 +23,7 @@ ROWS = (
     ("environment on disk", "footprint", "environment", "megabytes"),
     ("lines of `pipeline.py`", "footprint", "code", "pipeline_lines"),
 )
+COUNTED = ("lines", "packages")  # the row's title says it
 
 
 def table(results: Results, tools: Sequence[Tool]) -> str:
@@ -48,7 +49,7 @@ def _row(results: Results, tools: Sequence[Tool], row: tuple[str, str, str, str]
     measured = [results.measured(verb, case, metric, tool.name).summary for tool in tools]
     rounds = min((summary["n"] for summary in measured if summary), default=0)
     with_ratio = verb == "pipeline" and metric == "seconds"
-    shown = "" if unit == "lines" else unit
+    shown = "" if unit in COUNTED else unit
     answers = [_cell(each, shown, with_ratio) if each else "no number" for each in measured]
     return [f"{title} (n = {rounds})", *answers]
 

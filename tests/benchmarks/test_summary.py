@@ -53,6 +53,12 @@ def test_summary() -> None:
     }
 
 
+def test_ratio_has_no_ratio() -> None:
+    """What has no unit is a ratio already: there is no ratio of it to the control's."""
+    goal = [Sample(1, {"goal": 0.9})]
+    assert summarise(CASE, goal, goal)["goal"]["ratio"] is None
+
+
 def test_control_that_always_failed() -> None:
     """Without any value of the control there are numbers but no ratio."""
     summary = summarise(CASE, _samples(4.0), _samples(None))
