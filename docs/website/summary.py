@@ -15,6 +15,7 @@ BEGIN, END = "<!-- results -->", "<!-- /results -->"
 ROWS = (
     ("a day's run", "pipeline", "daily", "seconds"),
     ("… of which the tool's own floor", "pipeline", "daily", "floor_seconds"),
+    ("processor time of a day's run", "pipeline", "daily", "cpu_seconds"),
     ("a backfill of 14 days", "pipeline", "backfill", "seconds"),
     ("start to healthy", "footprint", "services", "start_seconds"),
     ("memory at rest", "footprint", "services", "idle_megabytes"),
@@ -48,7 +49,7 @@ def _row(results: Results, tools: Sequence[Tool], row: tuple[str, str, str, str]
     unit = results.look(verb, "cases", case, "metrics", metric, "unit")
     measured = [results.measured(verb, case, metric, tool.name).summary for tool in tools]
     rounds = min((summary["n"] for summary in measured if summary), default=0)
-    with_ratio = verb == "pipeline" and metric == "seconds"
+    with_ratio = verb == "pipeline" and metric in ("seconds", "cpu_seconds")
     shown = "" if unit in COUNTED else unit
     answers = [_cell(each, shown, with_ratio) if each else "no number" for each in measured]
     return [f"{title} (n = {rounds})", *answers]
