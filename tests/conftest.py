@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -13,6 +14,11 @@ from ecommerce_pipeline import step_server
 from ecommerce_pipeline.source.postgres_server import running_server
 
 _numbers = count()
+
+
+def pytest_configure() -> None:
+    """Let Ctrl+C reach the tests and what they start, also in a background job that ignores it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -28,10 +28,9 @@ def spread(summary: Mapping[str, Any], unit: str) -> str:
 
 
 def extent(summary: Mapping[str, Any]) -> str:
-    """The range in brackets; empty where all samples are the same."""
-    if summary["min"] == summary["max"]:
-        return ""
-    return f"({number(summary['min'])}\N{EN DASH}{number(summary['max'])})"
+    """The range in brackets; empty where all samples read the same."""
+    least, greatest = number(summary["min"]), number(summary["max"])
+    return "" if least == greatest else f"({least}\N{EN DASH}{greatest})"
 
 
 def ratio(summary: Mapping[str, Any]) -> str:
