@@ -55,7 +55,7 @@ def adopt_orphans() -> None:
 
 
 def family(root: psutil.Process) -> list[psutil.Process]:
-    """The process and all its descendants that are alive."""
+    """The process and all its descendants, those that ended and were not waited for included."""
     with suppress(psutil.Error):
         return [root, *root.children(recursive=True)]
     return []
