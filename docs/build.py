@@ -1,6 +1,6 @@
 """Builds the site from files that run and results that were measured.
 
-`serve` shows it, too; `readme` writes the results' table into README.md instead.
+`serve` shows it, too; `readme` writes the tables of results into every README.md instead.
 """
 
 from __future__ import annotations
@@ -18,13 +18,12 @@ from pathlib import Path
 
 from ecommerce_pipeline.errors import PipelineError
 from proof.environments import ROOT
-from website import pages, summary
+from website import pages, readmes
 from website.results import Results
 from website.tools import tools
 
 SITE = ROOT / "site"
 RESULTS = ROOT / "benchmarks" / "results"
-README = ROOT / "README.md"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -36,7 +35,8 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     try:
         if options.do == "readme":
-            summary.put(README, summary.table(Results(RESULTS), tools()))
+            for place in readmes.places(Results(RESULTS), tools()):
+                place.put()
             return 0
         build(options.results.resolve(), options.site.resolve())
     except PipelineError as error:
@@ -55,7 +55,8 @@ def build(results: Path, site: Path) -> None:
         PipelineError: something that a page names is missing, or a link is dead.
     """
     if results == RESULTS:
-        summary.must_show(README, summary.table(Results(results), tools()))
+        for place in readmes.places(Results(results), tools()):
+            place.must_be_current()
     with tempfile.TemporaryDirectory() as folder:
         pages.write(results, Path(folder))
         zensical = [sys.executable, "-m", "zensical", "build", "--strict"]

@@ -1,29 +1,35 @@
-"""README.md has the results' table, and no other."""
+"""The READMEs have the results' tables, and no others."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 import samples
 from ecommerce_pipeline.errors import PipelineError
-from website import summary
+from proof.environments import ROOT
+from website import summary, tool_summary
 from website.numbers import TIMES as X
+from website.readmes import Place, places
 from website.results import Results
-from website.tools import tools
+from website.tools import Tool, tools
 
-PLACE = f"before\n{summary.BEGIN}\nold\n{summary.END}\nafter\n"
-
-
-@pytest.fixture(autouse=True)
-def _one_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The made-up results have a case of their own."""
-    monkeypatch.setattr(summary, "ROWS", [("a run", "pipeline", "small", "seconds")])
+TEXT = "one\n<!-- a -->\nold a\n<!-- /a -->\ntwo\n<!-- b -->\nold b\n<!-- /b -->\nthree\n"
 
 
-def test_the_table_has_a_column_for_each_tool(results: Path) -> None:
+@pytest.fixture
+def tool() -> Tool:
+    """The first tool that is not the control."""
+    return tools()[0]
+
+
+def test_the_table_has_a_column_for_each_tool(
+    results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Scores and medians stand below each tool; these with n and their ratio to the control."""
+    monkeypatch.setattr(summary, "ROWS", [("a run", "pipeline", "small", "seconds")])
     head, _, scores, runs = summary.table(Results(results), tools()).splitlines()
     assert head == (
         "|  | [Apache Airflow](airflow_impl/) | [Dagster](dagster_impl/) | [Prefect](prefect_impl/)"
@@ -37,21 +43,61 @@ def test_the_table_has_a_column_for_each_tool(results: Path) -> None:
     )
 
 
-def test_the_table_is_replaced_and_nothing_else(tmp_path: Path) -> None:
-    """What stands around the table's place is kept."""
+def test_a_tool_has_a_table_of_its_own(
+    results: Path, monkeypatch: pytest.MonkeyPatch, tool: Tool
+) -> None:
+    """A row has the tool's median and range, and where it applies its floor's, too."""
+    small = ("pipeline", "small")
+    rows = [("a run", "seconds", small, small), ("its memory", "peak_megabytes", small, None)]
+    monkeypatch.setattr(tool_summary, "ROWS", rows)
+    head, _, runs, memory = tool_summary.measured(Results(results), tool).splitlines()
+    assert head == (
+        f"| median (range), n = {samples.ROUNDS} | the pipeline | steps that do nothing |"
+    )
+    assert runs == "| a run | 20 s (18\u201322) | 20 s (18\u201322) |"
+    assert memory == "| its memory | 400 MB (360\u2013440) |  |"
+
+
+def test_the_faults_of_a_tool_are_those_of_its_file(results: Path, tool: Tool) -> None:
+    """Each fault is a row, and data that differ are said to."""
+    file = results / f"faults-{tool.name}.json"
+    fault = {"killed": "it", "during": "publish", "completed_by": "itself"}
+    faults = [
+        {**fault, "detected_seconds": 0.5, "equal": True},
+        {**fault, "detected_seconds": None, "equal": False},
+    ]
+    file.write_text(json.dumps({"variant": tool.name, "faults": faults}))
+    _, _, *rows = tool_summary.faults(Results(results), tool).splitlines()
+    assert rows == [
+        "| it | `publish` | 0.5 s | itself | equal |",
+        "| it | `publish` | never | itself | differ |",
+    ]
+
+
+def test_a_table_is_replaced_and_nothing_else(tmp_path: Path) -> None:
+    """What stands around the table's place, another table's included, is kept."""
     readme = tmp_path / "README.md"
-    readme.write_text(PLACE)
-    summary.put(readme, "| new |")
-    assert readme.read_text() == PLACE.replace("old", "| new |")
-    summary.must_show(readme, "| new |")
+    readme.write_text(TEXT)
+    place = Place(readme, "b", "| new |")
+    place.put()
+    assert readme.read_text() == TEXT.replace("old b", "| new |")
+    place.must_be_current()
 
 
 def test_another_table_is_refused(tmp_path: Path) -> None:
     """A README whose table is out of date fails with the command that mends it."""
     readme = tmp_path / "README.md"
-    readme.write_text(PLACE)
-    with pytest.raises(PipelineError, match=r"README\.md is not that of the results; .* readme"):
-        summary.must_show(readme, "| new |")
-    readme.write_text("no place")
-    with pytest.raises(PipelineError, match="has no place for the table"):
-        summary.put(readme, "| new |")
+    readme.write_text(TEXT)
+    with pytest.raises(PipelineError, match=r"'b' of .*README\.md is not that .* docs -- readme"):
+        Place(readme, "b", "| new |").must_be_current()
+    with pytest.raises(PipelineError, match="no place for the table 'c'; add <!-- c -->"):
+        Place(readme, "c", "| new |").put()
+
+
+def test_every_table_of_results_has_its_place() -> None:
+    """The README of this checkout and of every tool show the committed results."""
+    found = list(places(Results(ROOT / "benchmarks" / "results"), tools()))
+    wanted = {(tool.readme, "measured") for tool in tools()} | {(ROOT / "README.md", "results")}
+    assert wanted <= {(place.readme, place.name) for place in found}
+    for place in found:
+        place.must_be_current()

@@ -10,7 +10,7 @@ from ecommerce_pipeline import wording
 from ecommerce_pipeline.errors import PipelineError
 from proof.environments import CONTROL
 from website.charts import bars
-from website.numbers import extent, number, quantity, ratio, spread
+from website.numbers import extent, noticed, number, quantity, ratio, spread
 from website.results import CONFORMANCE, Json, Measured, Results, why
 from website.tables import table
 from website.tools import Tool
@@ -92,9 +92,7 @@ class Evidence:
             [
                 escape(fault["killed"]),
                 f"<code>{escape(fault['during'])}</code>",
-                "never"
-                if fault["detected_seconds"] is None
-                else f"{fault['detected_seconds']:g} s",
+                noticed(fault["detected_seconds"]),
                 escape(fault["completed_by"]),
                 _verdict(fault["equal"], "differs"),
             ]
@@ -102,10 +100,6 @@ class Evidence:
         ]
         header = ["killed", "during", "noticed after", "completed by", "outcome"]
         return table(f"Faults under {tool.title}", header, rows)
-
-    def has_faults(self, tool: Tool) -> bool:
-        """Whether the tool has processes of its own to kill: tests that do so are in its folder."""
-        return (tool.folder / "test_faults.py").exists()
 
     def versions(self, tool: Tool) -> str:
         """The versions with which the tool was compared."""
@@ -156,7 +150,7 @@ class Evidence:
         killed = [
             fault["equal"]
             for tool in self._tools
-            if self.has_faults(tool)
+            if tool.has_faults
             for fault in self._results.look(f"faults-{tool.name}", "faults")
         ]
         return f"{sum(killed)} of {len(killed)}"

@@ -33,6 +33,11 @@ def extent(summary: Mapping[str, Any]) -> str:
     return "" if least == greatest else f"({least}\N{EN DASH}{greatest})"
 
 
+def noticed(seconds: float | None) -> str:
+    """How long after a fault it was noticed; None if never."""
+    return "never" if seconds is None else f"{seconds:g} s"
+
+
 def ratio(summary: Mapping[str, Any]) -> str:
     """The median ratio to the control, after a multiplication sign; empty where there is none."""
     found = summary.get("ratio")

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from pathlib import Path
 
-from ecommerce_pipeline.errors import PipelineError
 from website.numbers import quantity, ratio
 from website.results import CONFORMANCE, Json, Results
+from website.tables import markdown
 from website.tools import Tool
 
-BEGIN, END = "<!-- results -->", "<!-- /results -->"
 ROWS = (
     ("a day's run", "pipeline", "daily", "seconds"),
     ("… of which the tool's own floor", "pipeline", "daily", "floor_seconds"),
@@ -34,13 +31,12 @@ def table(results: Results, tools: Sequence[Tool]) -> str:
         PipelineError: a result is missing.
     """
     scores = [str(results.look(CONFORMANCE, "badges", tool.name)) for tool in tools]
+    header = ["", *(f"[{tool.title}]({tool.folder.name}/)" for tool in tools)]
     rows = [
-        ["", *(f"[{tool.title}]({tool.folder.name}/)" for tool in tools)],
-        ["---", *("---:" for _ in tools)],
         ["scenarios in which all data are equal", *scores],
         *(_row(results, tools, row) for row in ROWS),
     ]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return markdown(header, rows, numbers=True)
 
 
 def _row(results: Results, tools: Sequence[Tool], row: tuple[str, str, str, str]) -> list[str]:
@@ -58,33 +54,3 @@ def _row(results: Results, tools: Sequence[Tool], row: tuple[str, str, str, str]
 def _cell(summary: Json, unit: str, with_ratio: bool) -> str:
     shown = quantity(summary["median"], unit)
     return f"{shown} ({ratio(summary)})" if with_ratio and ratio(summary) else shown
-
-
-def put(readme: Path, text: str) -> None:
-    """Replace the table of a README.
-
-    Raises:
-        PipelineError: the README has no place for it.
-    """
-    readme.write_text(_with(readme, text))
-
-
-def must_show(readme: Path, text: str) -> None:
-    """Insist that a README shows this table.
-
-    Raises:
-        PipelineError: it shows another one.
-    """
-    if _with(readme, text) != readme.read_text():
-        raise PipelineError(
-            f"the table of {readme.name} is not that of the results",
-            "write it with: nox -s docs -- readme",
-        )
-
-
-def _with(readme: Path, text: str) -> str:
-    place = re.compile(f"(?<={re.escape(BEGIN)}\n).*?(?={re.escape(END)})", re.DOTALL)
-    told = readme.read_text()
-    if not place.search(told):
-        raise PipelineError(f"{readme} has no place for the table", f"add {BEGIN} and {END}")
-    return place.sub(lambda _: f"{text}\n", told)

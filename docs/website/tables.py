@@ -1,9 +1,16 @@
-"""HTML tables that scroll sideways within themselves, by finger and by keyboard."""
+"""Tables in Markdown, and in HTML where they scroll within themselves, also by keyboard."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from html import escape
+
+
+def markdown(header: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: bool = False) -> str:
+    """A table in Markdown, for READMEs; ``numbers`` after the first column stand to the right."""
+    others = ["---:" if numbers else "---"] * (len(header) - 1)
+    lines = [header, ["---", *others], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -71,6 +71,11 @@ class Tool:
         return self.folder / "README.md"
 
     @property
+    def has_faults(self) -> bool:
+        """Whether it has processes of its own to kill: tests that do so are in its folder."""
+        return (self.folder / "test_faults.py").exists()
+
+    @property
     def lines_of_code(self) -> int:
         """The lines of ``pipeline.py`` that are neither empty nor a comment."""
         lines = (self.folder / "pipeline.py").read_text().splitlines()
