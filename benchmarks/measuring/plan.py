@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
+
+from proof.environments import CONTROL, variant_names
 
 Values = dict[str, float]
 
@@ -16,12 +18,14 @@ class Metric:
     """What one number means.
 
     Attributes:
-        unit: empty for a ratio, which is not put in relation to the control's once more.
+        unit: empty for a ratio.
         title: the name that tables and charts show.
+        compared: whether it is put in relation to the control's.
     """
 
     unit: str
     title: str
+    compared: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +87,16 @@ class Plan:
         title: what it measures, in a few words.
         groups: what is measured; in a round each variant goes through all of them.
         derive: further values by case, from a variant's values of a round and the control's.
+        variants: the names of what is compared, by default every way to run the pipeline.
+        control: the one of them that the others are put in relation to.
     """
 
     verb: str
     title: str
     groups: tuple[Group, ...]
     derive: Callable[[Round, Round], dict[str, Values]] = nothing_derived
+    variants: tuple[str, ...] = field(default_factory=variant_names)
+    control: str = CONTROL
 
     @property
     def cases(self) -> dict[str, Case]:

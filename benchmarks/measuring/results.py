@@ -16,7 +16,6 @@ from measuring.options import Options
 from measuring.partial import Partial
 from measuring.plan import Plan
 from measuring.summary import summarise, with_derived
-from proof.environments import CONTROL
 
 SCHEMA = Path(__file__).parents[1] / "results.schema.json"
 SCHEMA_VERSION = 1
@@ -30,7 +29,7 @@ def results(
     cases: Sequence[str],
 ) -> dict[str, Any]:
     """All that was measured, ready for JSON."""
-    samples = with_derived(plan, partial, CONTROL)
+    samples = with_derived(plan, partial, plan.control)
     return {
         "schema_version": SCHEMA_VERSION,
         "verb": plan.verb,
@@ -41,18 +40,21 @@ def results(
         "machine": partial.identity["machine"],
         "code": partial.identity["code"],
         "versions": partial.versions,
-        "control": CONTROL,
+        "control": plan.control,
         "cases": {
             case: {
                 "description": plan.cases[case].description,
-                "metrics": {name: asdict(m) for name, m in plan.cases[case].metrics.items()},
+                "metrics": {
+                    name: {"unit": metric.unit, "title": metric.title}
+                    for name, metric in plan.cases[case].metrics.items()
+                },
                 "variants": {
                     variant: {
                         "samples": [asdict(sample) for sample in samples.get((case, variant), [])],
                         "summary": summarise(
                             plan.cases[case],
                             samples.get((case, variant), []),
-                            samples.get((case, CONTROL), []),
+                            samples.get((case, plan.control), []),
                         ),
                     }
                     for variant in variants

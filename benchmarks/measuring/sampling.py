@@ -16,7 +16,6 @@ from measuring.partial import Partial, Sample
 from measuring.plan import Group, Plan, Session
 from measuring.report import say, table
 from measuring.results import results, write
-from proof.environments import variant_names
 
 LONGEST_REASON = 300
 
@@ -27,7 +26,7 @@ def measure(plan: Plan, options: Options) -> Outcome:
     Raises:
         PipelineError: a variant or a case is asked for that there is not.
     """
-    variants = chosen("variant", options.variants, variant_names())
+    variants = chosen("variant", options.variants, plan.variants)
     cases = chosen("case", options.cases, plan.cases)
     partial = Partial.open(
         options.partial / f"{plan.verb}.partial.json",
@@ -127,10 +126,10 @@ class Sampler:
         done = sum(len(samples) for (name, _), samples in kept if name in self.cases)
         left = (self.total - done) * (time.monotonic() - self._begun) / self._taken
         headline, metric = next(iter(self.plan.cases[case].metrics.items()))
-        value = sample.values.get(headline)
+        value, widest = sample.values.get(headline), max(map(len, self.plan.variants))
         shown = f"{value:,.2f} {metric.unit}" if value is not None else f"FAILED {sample.failure}"
         say(
-            f"{self.plan.verb}  round {sample.round}  {variant:<8} {case:<16} {shown}"
+            f"{self.plan.verb}  round {sample.round}  {variant:<{widest}} {case:<16} {shown}"
             f"  ({done} of {self.total}, {max(left, 0) / 60:.0f} min left)"
         )
 

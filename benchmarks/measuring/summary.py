@@ -45,7 +45,7 @@ def _summaries(
     for metric, meaning in case.metrics.items():
         values = [sample.values[metric] for sample in samples if metric in sample.values]
         if values:
-            compared = ratios(metric, samples, control) if meaning.unit else []
+            compared = ratios(metric, samples, control) if meaning.compared else []
             yield metric, {"n": len(values), **(spread(values) or {}), "ratio": spread(compared)}
 
 

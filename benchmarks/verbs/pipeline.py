@@ -39,7 +39,7 @@ WARM_UP, DAILY, DAILY_NO_OP = "warm-up", "daily", "daily-noop"
 COST = {"seconds": SECONDS, "cpu_seconds": CPU_SECONDS, **SPLIT}
 GOAL = {
     "floor_seconds": Metric("s", "no-op floor"),
-    "goal": Metric("", "of control + floor"),
+    "goal": Metric("", "of control + floor", compared=False),
 }
 
 

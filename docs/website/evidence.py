@@ -174,21 +174,25 @@ class Evidence:
 
     def _case(self, verb: str, name: str, case: Json, all_charts: bool) -> str:
         metrics = case["metrics"].items()
+        columns = self._columns(verb, case)
         measured = {
-            key: [self._of(verb, name, key, tool) for tool in self._tools] for key in dict(metrics)
+            key: [self._results.measured(verb, name, key, column) for column in columns]
+            for key in dict(metrics)
         }
+        titles = list(columns.values())
         charts = "".join(
-            bars(
-                metric["title"], metric["unit"], list(zip(self._titles, measured[key], strict=True))
-            )
+            bars(metric["title"], metric["unit"], list(zip(titles, measured[key], strict=True)))
             for key, metric in list(metrics)[: None if all_charts else 1]
         )
         rows = [[escape(_heading(m)), *map(_cell, measured[key])] for key, m in metrics]
-        shown = table(case["description"], ["median, range", *self._titles], rows)
+        shown = table(case["description"], ["median, range", *titles], rows)
         return f'<div class="charts">{charts}</div>\n\n{shown}'
 
-    def _of(self, verb: str, case: str, metric: str, tool: Tool) -> Measured:
-        return self._results.measured(verb, case, metric, tool.name)
+    def _columns(self, verb: str, case: Json) -> dict[str, str]:
+        """The names of what a verb compares, with their titles."""
+        if self._results.is_of_variants(verb):
+            return {tool.name: tool.title for tool in self._tools}
+        return {name: name for name in case["variants"]}
 
 
 def _rounds(case: Json) -> int:

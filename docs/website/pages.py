@@ -21,6 +21,7 @@ from website.tools import Tool, tools
 
 DOCS = Path(__file__).parents[1]
 PAGES, IMAGES = DOCS / "pages", DOCS / "pages" / "images"
+VERBS, METHOD = ROOT / "benchmarks" / "verbs", ROOT / "benchmarks" / "README.md"
 SHARED = "shared/ecommerce_pipeline"
 TOOL_PAGE = "tools/_tool.md"
 SHORT_LINES = 16
@@ -119,8 +120,9 @@ class Site:
     def _link(self, folder: Path, label: str, target: str, root: str) -> str:
         """A README's link as the site has it: to a page, to a result, or as plain text."""
         path = Path(os.path.normpath(folder / target))
-        if path.is_relative_to(PAGES):
-            return f"[{label}]({root}{path.relative_to(PAGES)})"
+        page = _page_of(path)
+        if page is not None:
+            return f"[{label}]({root}{page.relative_to(PAGES)})"
         if path.parent.name == "results" and path.suffix == ".json":
             self._evidence.read(path.stem)
             return f"[{label}]({root}results/{path.name})"
@@ -129,6 +131,16 @@ class Site:
     def _screens(self, tool: Tool) -> str:
         """The pictures of a tool's pages, and of the dashboard that it left."""
         return "\n\n".join(_figure(tool, s.name, s.title) for s in tool.screens)
+
+
+def _page_of(file: Path) -> Path | None:
+    """The page on which a file of the repository is; None where it is on none."""
+    if file.is_relative_to(PAGES):
+        return file
+    if file == METHOD:
+        return PAGES / "evidence" / "method.md"
+    page = PAGES / "evidence" / f"{file.parent.name}.md"
+    return page if file.parent.parent == VERBS and page.exists() else None
 
 
 def _is_short(pieces: Sequence[cut.Piece]) -> bool:

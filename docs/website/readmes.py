@@ -62,5 +62,7 @@ def places(results: Results, tools: Sequence[Tool]) -> Iterator[Place]:
     yield Place(ROOT / "README.md", "results", summary.table(results, tools))
     for tool in tools:
         yield Place(tool.readme, "measured", tool_summary.measured(results, tool))
+        if "<!-- dbt -->" in tool.readme.read_text():
+            yield Place(tool.readme, "dbt", tool_summary.dbt(results))
         if tool.has_faults:
             yield Place(tool.readme, "faults", tool_summary.faults(results, tool))

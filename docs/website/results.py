@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ecommerce_pipeline.errors import PipelineError
+from proof.environments import CONTROL
 
 CONFORMANCE = "conformance"
 Json = Mapping[str, Any]
@@ -72,9 +73,9 @@ class Results:
 
     @property
     def verbs(self) -> list[str]:
-        """The verbs that were measured, in the contract's shape, by name."""
+        """The verbs of which every variant was measured, by name."""
         names = (path.stem for path in sorted(self.folder.glob("*.json")))
-        return [name for name in names if "cases" in self.read(name)]
+        return [name for name in names if "cases" in self.read(name) and self.is_of_variants(name)]
 
     @property
     def scenarios(self) -> Json:
@@ -91,9 +92,13 @@ class Results:
         """The first scenario in which a variant was not equal, and why; empty where it was."""
         return next(self._differences(variant), "")
 
+    def is_of_variants(self, verb: str) -> bool:
+        """Whether a verb compares ways to run the pipeline, and not ways to do a part of it."""
+        return bool(self.look(verb, "control") == CONTROL)
+
     def measured(self, verb: str, case: str, metric: str, variant: str) -> Measured:
         """A variant's numbers; a variant that is not equal has none."""
-        if reason := self.why_not_equal(variant):
+        if self.is_of_variants(verb) and (reason := self.why_not_equal(variant)):
             return Measured(None, f"no number, as it is not equal: {reason}")
         found: Json = self.look(verb, "cases", case, "variants", variant)
         failed = _failed(found["samples"])

@@ -1,4 +1,4 @@
-"""The tables of a tool's own README: what a day's run costs, and how faults ended."""
+"""The tables of a tool's own README: a day's cost, the ways to start dbt, how faults ended."""
 
 from __future__ import annotations
 
@@ -26,6 +26,11 @@ ROWS: tuple[tuple[str, str, Column, Column | None], ...] = (
     ("memory at work, peak", "peak_megabytes", SERVICES, None),
 )
 """What is asked, by which metric, and where it was measured with and without the steps' work."""
+DBT_COLUMNS = (
+    ("a day's five steps", "day", "seconds"),
+    ("processor time", "day", "cpu_seconds"),
+    ("dbt of a killed task worked on for", "killed", "outlived_seconds"),
+)
 
 
 def measured(results: Results, tool: Tool) -> str:
@@ -42,6 +47,21 @@ def measured(results: Results, tool: Tool) -> str:
     rows = (
         (title, *(_cell(results, tool, place, metric) for place in (whole, nothing)))
         for title, metric, whole, nothing in ROWS
+    )
+    return markdown(header, rows, numbers=True)
+
+
+def dbt(results: Results) -> str:
+    """A day's dbt steps and a killed task's dbt, by how dbt is started.
+
+    Raises:
+        PipelineError: a result is missing.
+    """
+    ways = results.look("dbt", "cases", "day", "variants")
+    header = ("dbt by way of", *(title for title, _, _ in DBT_COLUMNS))
+    rows = (
+        (way, *(_number(results, "dbt", case, metric, way) for _, case, metric in DBT_COLUMNS))
+        for way in ways
     )
     return markdown(header, rows, numbers=True)
 
@@ -65,8 +85,11 @@ def _faults(results: Results, tool: Tool) -> Iterator[tuple[str, ...]]:
 def _cell(results: Results, tool: Tool, place: Column | None, metric: str) -> str:
     if place is None:
         return ""
-    verb, case = place
-    found = results.measured(verb, case, metric, tool.name).summary
+    return _number(results, *place, metric, tool.name)
+
+
+def _number(results: Results, verb: str, case: str, metric: str, name: str) -> str:
+    found = results.measured(verb, case, metric, name).summary
     if found is None:
         return "no number"
     return spread(found, results.look(verb, "cases", case, "metrics", metric, "unit"))

@@ -118,6 +118,18 @@ def test_results(options: Options) -> None:
     assert values["versions"] == {"cron": {"python": "3.11"}, "prefect": {"python": "3.11"}}
 
 
+def test_other_things_than_variants(options: Options) -> None:
+    """A plan may compare other things than the variants, with a control among them."""
+    counting = Counting()
+    plan = replace(counting.plan(), variants=("warm", "cold"), control="cold")
+    values = _measured(plan, replace(options, variants=None, rounds=1))
+    validate(values)
+    assert values["control"] == "cold"
+    of_warm = values["cases"]["b"]["variants"]["warm"]["summary"]["seconds"]
+    assert of_warm["median"] == 2.0
+    assert of_warm["ratio"]["median"] == 0.5
+
+
 def test_a_case_that_fails(options: Options) -> None:
     """It is a sample with its reason in one line; the cases after it get a new session."""
     counting = Counting(broken={("prefect", "a")})

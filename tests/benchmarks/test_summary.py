@@ -8,7 +8,10 @@ from measuring.partial import Sample
 from measuring.plan import Case, Metric
 from measuring.summary import ratios, spread, summarise
 
-CASE = Case("a case", {"seconds": Metric("s", "seconds"), "goal": Metric("", "of the goal")})
+CASE = Case(
+    "a case",
+    {"seconds": Metric("s", "seconds"), "goal": Metric("", "of the goal", compared=False)},
+)
 
 
 def _samples(*seconds: float | None) -> list[Sample]:
@@ -54,7 +57,7 @@ def test_summary() -> None:
 
 
 def test_ratio_has_no_ratio() -> None:
-    """What has no unit is a ratio already: there is no ratio of it to the control's."""
+    """What is a ratio already has none to the control's."""
     goal = [Sample(1, {"goal": 0.9})]
     assert summarise(CASE, goal, goal)["goal"]["ratio"] is None
 

@@ -13,8 +13,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -27,7 +25,7 @@ from ecommerce_pipeline.atomic import atomic_file
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.source.postgres_programs import server_programs
 from ecommerce_pipeline.source.postgres_server import running_server
-from measuring import partial
+from measuring import partial, process
 from measuring.identity import identity
 from measuring.options import Options, Outcome, chosen
 from measuring.partial import Partial
@@ -56,7 +54,6 @@ METHODS = (
     "dlt, connectorx",
 )
 PACKAGES = ("connectorx", "dlt", "pandas", "psycopg", "psycopg2-binary", "pyarrow", "sqlalchemy")
-TIMEOUT_SECONDS = 900.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,22 +184,12 @@ def check(settings: Settings) -> object:
 
 def _run(command: list[str], variables: Mapping[str, str], folder: Path) -> tuple[Sample, str]:
     """Run a process to its end; the sample holds its wall time, CPU time and peak memory."""
-    with (folder / "stdout").open("w+") as out, (folder / "stderr").open("w+") as err:
-        begun = time.perf_counter()
-        process = subprocess.Popen(command, env={**os.environ, **variables}, stdout=out, stderr=err)
-        overdue = threading.Timer(TIMEOUT_SECONDS, process.kill)
-        overdue.start()
-        _, status, usage = os.wait4(process.pid, 0)  # unlike wait(), it says what was used
-        seconds = time.perf_counter() - begun
-        overdue.cancel()
-        process.returncode = os.waitstatus_to_exitcode(status)
-        out.seek(0)
-        err.seek(0)
-        if process.returncode != 0:
-            reason = err.read().strip().splitlines() or ["no message"]
-            return Sample(failure=f"exit {process.returncode}: {reason[-1]}"), ""
-        cpu = usage.ru_utime + usage.ru_stime
-        return Sample(round(seconds, 3), round(cpu, 3), float(usage.ru_maxrss // 1024)), out.read()
+    try:
+        ended = process.run(command, variables, folder)
+    except PipelineError as error:
+        return Sample(failure=error.fault), ""
+    numbers = round(ended.seconds, 3), round(ended.cpu_seconds, 3), ended.peak_megabytes
+    return Sample(*numbers), ended.output
 
 
 def _child(settings: Settings, script: str, *arguments: str) -> str:
