@@ -293,9 +293,10 @@ def test_bars_are_in_proportion() -> None:
         (99.96, "100"),
         (45.64, "45.6"),
         (3.14159, "3.14"),
-        (0.01234, "0.0123"),
+        (0.1234, "0.123"),
+        (0.0234, "0.023"),
     ],
 )
 def test_numbers_have_three_digits(value: float, text: str) -> None:
-    """Three significant digits, all that stand before the point, and none after a whole number."""
+    """Three digits, all that stand before the point, three after it, none after a whole number."""
     assert numbers.number(value) == text

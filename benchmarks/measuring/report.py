@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ecommerce_pipeline import wording
+
 
 def say(line: str) -> None:
     """Print one line at once."""
@@ -39,7 +41,7 @@ def _header(case: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _title(unit: str, title: str) -> str:
-    return f"{title} ({unit})" if unit and unit != title else title
+    return title if wording.says_its_unit(title, unit) else f"{title} ({unit})"
 
 
 def _row(told: tuple[str, Mapping[str, Any], Sequence[str]]) -> tuple[str, ...]:

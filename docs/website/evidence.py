@@ -207,7 +207,7 @@ def _sentence(text: str) -> str:
 
 def _heading(metric: Json) -> str:
     title, unit = str(metric["title"]), metric["unit"]
-    return f"{title}, {unit}" if unit not in ("", title) else title
+    return title if wording.says_its_unit(title, unit) else f"{title}, {unit}"
 
 
 def _cell(measured: Measured) -> str:

@@ -10,11 +10,14 @@ TIMES = "\N{MULTIPLICATION SIGN}"
 
 
 def number(value: float) -> str:
-    """Three significant digits, and no fewer than all before the point: 1,234; 45.6; 0.0789."""
+    """Three significant digits: 1,234, with all that stand before the point; 45.6; 0.457; 0.079.
+
+    None is finer than a thousandth, as results are not either.
+    """
     if value == round(value) or abs(value) >= 99.95:
         return f"{value:,.0f}"
     before_the_point = math.floor(math.log10(abs(value))) + 1
-    return f"{value:.{3 - before_the_point}f}"
+    return f"{value:.{min(3, 3 - before_the_point)}f}"
 
 
 def quantity(value: float, unit: str) -> str:

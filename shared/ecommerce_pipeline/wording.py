@@ -51,6 +51,11 @@ def interval(value: DataInterval) -> str:
     return f"{time(value.start)} to {time(value.end)}"
 
 
+def says_its_unit(title: str, unit: str) -> bool:
+    """Whether a number's title needs no unit beside it, as in ``packages`` or ``CPU seconds``."""
+    return unit in ("", title) or (unit == "s" and title.endswith("seconds"))
+
+
 def duration(value: timedelta | float) -> str:
     """A span or a number of seconds in its two largest units: ``0.42 s``, ``5 h 12 min``."""
     seconds = value.total_seconds() if isinstance(value, timedelta) else value

@@ -113,3 +113,18 @@ def test_intervals_are_days_or_both_ends() -> None:
     assert wording.interval(DataInterval.for_day(date(2025, 1, 3))) == "3 Jan 2025"
     part = DataInterval(moment(3, 6), moment(3, 12))
     assert wording.interval(part) == "3 Jan 2025, 06:00 UTC to 3 Jan 2025, 12:00 UTC"
+
+
+@pytest.mark.parametrize(
+    ("title", "unit", "said"),
+    [
+        ("packages", "packages", True),
+        ("of control + floor", "", True),
+        ("CPU seconds", "s", True),
+        ("waiting", "s", False),
+        ("CPU seconds", "s/min", False),
+    ],
+)
+def test_a_unit_is_not_said_twice(title: str, unit: str, said: bool) -> None:
+    """A title says its unit when it is the unit, or has none, or ends with seconds for seconds."""
+    assert wording.says_its_unit(title, unit) is said

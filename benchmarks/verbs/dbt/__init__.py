@@ -62,12 +62,12 @@ class Form:
 OURS = "step server"
 FORMS = {
     OURS: Form("step server"),
-    "dbtRunner, one process": Form("dbtRunner"),
-    "dbtRunner, process per step": Form("dbtRunner", process_per_step=True),
+    "dbtRunner, once": Form("dbtRunner"),
+    "dbtRunner, per step": Form("dbtRunner", process_per_step=True),
     "dbt command": Form("dbt command"),
     "DbtCliResource": Form("DbtCliResource", environment="dagster"),
 }
-QUICK = (OURS, "dbtRunner, one process")
+QUICK = (OURS, "dbtRunner, once")
 
 
 def run(options: Options) -> Outcome:
