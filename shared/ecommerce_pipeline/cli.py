@@ -1,16 +1,18 @@
-"""The command ``ecommerce-pipeline``: make and fill a source database, run one step by hand."""
+"""The command ``ecommerce-pipeline``: a source database, one step by hand, a step server."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import date
+from pathlib import Path
 
 import click
 
 from ecommerce_pipeline import source as source_database
-from ecommerce_pipeline.command import run_calmly
+from ecommerce_pipeline import step_server
+from ecommerce_pipeline.command import end_on_sigterm, run_calmly
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.datasets import (
     DATASET_NAMES,
@@ -20,6 +22,7 @@ from ecommerce_pipeline.datasets import (
     load_dataset,
     start_anew,
 )
+from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution import run_step
 from ecommerce_pipeline.interval import DataInterval, parse_day
 from ecommerce_pipeline.specification import STEP_NAMES
@@ -27,7 +30,7 @@ from ecommerce_pipeline.specification import STEP_NAMES
 
 @click.group()
 def cli() -> None:
-    """Make and fill a source database, or run one step by hand."""
+    """Make and fill a source database, run one step by hand, or keep a step server up."""
 
 
 @cli.group()
@@ -70,6 +73,22 @@ def run_step_command(step: str, interval: str) -> None:
     """Run STEP for INTERVAL (2025-01-31 or START/END), set up by PIPELINE_* variables."""
     result = run_step(step, StepContext.from_environment(DataInterval.parse(interval)))
     click.echo(json.dumps({"rows": dict(result.rows), "details": dict(result.details)}))
+
+
+@cli.command("serve-steps")
+@click.argument("address", type=click.Path(path_type=Path))
+def serve_steps(address: Path) -> None:
+    """Keep a step server up at the socket ADDRESS until Ctrl+C or SIGTERM.
+
+    Tasks whose environment has PIPELINE_STEP_SERVER=ADDRESS run their steps there, with dbt
+    imported; without it each process that runs steps starts a server of its own.
+    """
+    end_on_sigterm()
+    with step_server.serving(address.absolute()) as process:
+        click.echo(f"{step_server.ENVIRONMENT_VARIABLE}={address.absolute()}")
+        with suppress(KeyboardInterrupt):
+            process.wait()
+            raise PipelineError("the step server has ended by itself", "start it again")
 
 
 def _advance(

@@ -61,7 +61,7 @@ def _ask(name: str, context: StepContext, timeout: float) -> StepResult:
         "environment": {k: v for k, v in os.environ.items() if k.startswith("PIPELINE_")},
     }
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(str(_server_address()))
+        _connect(connection, _server_address())
         stream = connection.makefile("rwb")
         child = _child_of(stream)
         step_server.send(stream, request)
@@ -79,6 +79,18 @@ def _ask(name: str, context: StepContext, timeout: float) -> StepResult:
             _kill(child, connection)
             raise
     return _result(name, reply, log)
+
+
+def _connect(connection: socket.socket, address: Path) -> None:
+    try:
+        connection.connect(str(address))
+    except OSError as error:
+        raise PipelineError(
+            f"no step server answers at {address}: {error.strerror or error}",
+            f"start it with: ecommerce-pipeline serve-steps, or unset "
+            f"{step_server.ENVIRONMENT_VARIABLE}",
+            retryable=True,
+        ) from None
 
 
 def _child_of(stream: BufferedRWPair) -> int:

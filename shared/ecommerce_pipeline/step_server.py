@@ -4,7 +4,8 @@ dbt takes seconds to import; the server imports it once and every step starts fr
 child belongs to the connection that asked for it: when the client goes away, by time-out or by
 SIGKILL, the child kills its own process group, so that no writer outlives the task it served.
 
-Start it with ``running()``; ``execution.run_step`` is the client.
+Start it with ``running()``, or with ``serving()`` at an address of your own, as the command
+``ecommerce-pipeline serve-steps`` does; ``execution.run_step`` is the client.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import contextlib
 import json
 import os
 import select
-import shutil
 import signal
 import socket
 import subprocess
@@ -32,6 +32,7 @@ from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.errors import PipelineError
 
 ENVIRONMENT_VARIABLE = "PIPELINE_STEP_SERVER"
+_OWN_FOLDER = "step-server-"
 
 
 @contextmanager
@@ -40,16 +41,49 @@ def running() -> Iterator[Path]:
 
     The socket lies in a folder that only this user can enter.
     """
-    with tempfile.TemporaryDirectory(prefix="step-server-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(prefix=_OWN_FOLDER, ignore_cleanup_errors=True) as folder:
         address = Path(folder) / "socket"
-        with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(str(address))
-            listener.listen(64)
-            process = _start(listener)
-        try:
+        with _served(address):
             yield address
-        finally:
-            _stop(process)
+
+
+@contextmanager
+def serving(address: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a server at a socket to which only this user can connect; it ends with the block.
+
+    What an earlier server left at ``address`` is replaced.
+
+    Raises:
+        PipelineError: a server listens there, or there can be no socket.
+    """
+    if address.is_socket() and not _is_served(address):
+        address.unlink()
+    with _served(address) as process:
+        yield process
+
+
+@contextmanager
+def _served(address: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with socket.socket(socket.AF_UNIX) as listener:
+        try:
+            listener.bind(str(address))
+            address.chmod(0o600)  # before anybody can connect
+        except OSError as error:
+            raise PipelineError(
+                f"there can be no step server at {address}: {error.strerror or error}",
+                "stop the one that is there, or name a short path in a folder that exists",
+            ) from None
+        listener.listen(64)
+        process = _start(listener)
+    try:
+        yield process
+    finally:
+        _stop(process)
+
+
+def _is_served(address: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(address)) == 0
 
 
 def _start(listener: socket.socket) -> subprocess.Popen[bytes]:
@@ -83,7 +117,7 @@ def serve(listener: socket.socket, lifeline: int) -> None:
     while True:
         ready, _, _ = select.select(awaited, [], [])
         if lifeline in ready:
-            shutil.rmtree(Path(listener.getsockname()).parent, ignore_errors=True)
+            _remove(Path(listener.getsockname()))
             return
         connection, _ = listener.accept()
         if os.fork() == 0:
@@ -166,6 +200,14 @@ def _run(request: dict[str, Any]) -> dict[str, Any]:
             "retryable": True,
         }
     return {"rows": dict(result.rows), "details": dict(result.details)}
+
+
+def _remove(address: Path) -> None:
+    """Remove the socket, and the folder that was made for it alone."""
+    with contextlib.suppress(OSError):
+        address.unlink()
+        if address.parent.name.startswith(_OWN_FOLDER):
+            address.parent.rmdir()
 
 
 def send(stream: BufferedRWPair, message: dict[str, Any]) -> None:

@@ -25,6 +25,7 @@ from ecommerce_pipeline.step_server import ENVIRONMENT_VARIABLE
 
 PATIENCE_SECONDS = 60.0
 INTERVAL = DataInterval.parse("2025-01-01")
+SERVE_STEPS = [sys.executable, "-m", "ecommerce_pipeline", "serve-steps"]
 
 
 @pytest.fixture(scope="module")
@@ -138,3 +139,85 @@ def test_a_private_server_ends_with_its_owner(tmp_path: Path) -> None:
     owner.wait()
     owner.stdout.close()
     wait_until(lambda: not its_server.is_running() and not address.parent.exists())
+
+
+@pytest.fixture
+def kept_up(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
+    """The command that keeps a server up, and its socket, in a folder that holds something else."""
+    address = tmp_path / "steps.sock"
+    (tmp_path / "other").touch()
+    with subprocess.Popen([*SERVE_STEPS, str(address)], stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == f"{ENVIRONMENT_VARIABLE}={address}\n"
+        yield owner, address
+        owner.terminate()
+
+
+def test_a_server_of_ones_own_runs_steps(
+    kept_up: tuple[subprocess.Popen[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps run at the address that serve-steps was given, to which only this user can connect."""
+    owner, address = kept_up
+    assert address.stat().st_mode & 0o777 == 0o600
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, str(address))
+    run_step("notify_slack", context(tmp_path, "sqlite:///none"))
+    assert (tmp_path / "notifications.jsonl").exists()
+    assert psutil.Process(owner.pid).children()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_server_of_ones_own_is_stopped(
+    kept_up: tuple[subprocess.Popen[str], Path], number: signal.Signals
+) -> None:
+    """However its command ends, the server ends, too, and removes its socket and nothing else."""
+    owner, address = kept_up
+    (its_server,) = psutil.Process(owner.pid).children()
+    owner.send_signal(number)
+    owner.wait()
+    wait_until(lambda: not its_server.is_running() and not address.exists())
+    assert [path.name for path in address.parent.iterdir()] == ["other"]
+
+
+def test_the_end_of_the_server_itself_is_told(tmp_path: Path) -> None:
+    """When the server dies its command ends in one line and status 1, for who starts it again."""
+    command = [*SERVE_STEPS, str(tmp_path / "steps.sock")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as owner:
+        assert owner.stdout is not None
+        owner.stdout.readline()
+        (its_server,) = psutil.Process(owner.pid).children()
+        its_server.kill()
+        _, errors = owner.communicate()
+    assert owner.returncode == 1
+    assert errors == b"error: the step server has ended by itself; start it again\n"
+
+
+def test_an_address_that_is_taken_is_refused(
+    kept_up: tuple[subprocess.Popen[str], Path],
+) -> None:
+    """A second server, or one in the place of a file, ends in one line and changes nothing."""
+    _, address = kept_up
+    for taken in (address, address.with_name("other")):
+        refused = subprocess.run(
+            [*SERVE_STEPS, str(taken)], capture_output=True, text=True, check=False
+        )
+        assert refused.returncode == 1
+        (line,) = refused.stderr.splitlines()
+        assert line.startswith(f"error: there can be no step server at {taken}: ")
+        assert taken.exists()
+
+
+def test_what_a_killed_server_left_is_replaced(tmp_path: Path) -> None:
+    """A socket at which nobody listens does not keep a server from starting there."""
+    address = tmp_path / "steps.sock"
+    with socket.socket(socket.AF_UNIX) as earlier:
+        earlier.bind(str(address))
+    with step_server.serving(address), socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(address))
+
+
+def test_a_server_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step whose server does not answer fails as retryable, with the command that starts one."""
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, str(tmp_path / "steps.sock"))
+    with pytest.raises(PipelineError, match=r"no step server answers at .*serve-steps") as caught:
+        run_step("notify_slack", context(tmp_path, "sqlite:///none"))
+    assert caught.value.retryable
