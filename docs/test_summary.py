@@ -58,6 +58,16 @@ def test_a_tool_has_a_table_of_its_own(
     assert memory == "| its memory | 400 MB (360\u2013440) |  |"
 
 
+def test_ways_to_start_dbt_are_put_in_relation(results: Path) -> None:
+    """Every way that was measured has a row; its seconds have their ratio to our way's."""
+    ways = json.loads((results / "dbt.json").read_text())["cases"]["day"]["variants"]
+    _, _, *rows = tool_summary.dbt(Results(results)).splitlines()
+    assert [row.split(" | ")[0].removeprefix("| ") for row in rows] == list(ways)
+    assert f"{X}\u202f1.00" in rows[0]
+    for row, way in zip(rows, ways.values(), strict=True):
+        assert f"{X}\u202f{way['summary']['seconds']['ratio']['median']:.2f} |" in row
+
+
 def test_the_faults_of_a_tool_are_those_of_its_file(results: Path, tool: Tool) -> None:
     """Each fault is a row, and data that differ are said to."""
     file = results / f"faults-{tool.name}.json"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from website.numbers import noticed, spread
+from website.numbers import noticed, ratio, spread
 from website.results import Results
 from website.tables import markdown
 from website.tools import Tool
@@ -52,7 +52,7 @@ def measured(results: Results, tool: Tool) -> str:
 
 
 def dbt(results: Results) -> str:
-    """A day's dbt steps and a killed task's dbt, by how dbt is started.
+    """A day's dbt steps and a killed task's dbt, by how dbt is started; with ratios to our way.
 
     Raises:
         PipelineError: a result is missing.
@@ -92,7 +92,8 @@ def _number(results: Results, verb: str, case: str, metric: str, name: str) -> s
     found = results.measured(verb, case, metric, name).summary
     if found is None:
         return "no number"
-    return spread(found, results.look(verb, "cases", case, "metrics", metric, "unit"))
+    shown = spread(found, results.look(verb, "cases", case, "metrics", metric, "unit"))
+    return shown if results.is_of_variants(verb) else f"{shown} {ratio(found)}".rstrip()
 
 
 def _least_n(results: Results, tool: Tool) -> int:
