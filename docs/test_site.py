@@ -57,7 +57,7 @@ def page(chromium: Browser) -> Iterator[Page]:
 
 def test_there_is_a_page_for_everything(site: Path) -> None:
     """Start, side by side, evidence, each tool, specification, data sets, a fifth tool."""
-    evidence = ["conformance", "benchmarks", "extract", "faults", "method"]
+    evidence = ["conformance", "benchmarks", "extract", "dbt", "faults", "method"]
     assert {file.parent.relative_to(site).as_posix() for file in site.rglob("index.html")} == {
         *(".", "side-by-side", "specification", "data-sets", "fifth-tool"),
         *(f"evidence/{name}" for name in evidence),
