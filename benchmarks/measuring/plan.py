@@ -46,7 +46,7 @@ class Session(Protocol):
 
     @property
     def versions(self) -> Mapping[str, str]:
-        """Of what it runs on; empty where the session does not know."""
+        """Of what it runs on, known once a sample was taken; empty where it is not known."""
 
     def measure(self, case: str) -> Values:
         """Take one sample.

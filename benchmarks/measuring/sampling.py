@@ -107,10 +107,10 @@ class Sampler:
                 self._keep(case, variant, Sample(number, {}, reason(error, folder)))
             return []
         try:
-            if session.versions:
-                self.partial.versions[variant] = dict(session.versions)
             while left:
                 sample = take(session, left[0], number, folder)
+                if session.versions:
+                    self.partial.versions[variant] = dict(session.versions)
                 self._keep(left.pop(0), variant, sample)
                 if sample.failure:
                     break

@@ -190,6 +190,7 @@ class Services:
         fill_source(f"sqlite:///{run.source_file}", load_dataset("synthetic"), f"{DAY}")
         begun = time.perf_counter()
         with hosted(self.variant, PIPELINE, run) as variant:
+            self.versions = variant.versions
             start_seconds = time.perf_counter() - begun
             time.sleep(REST_SECONDS)
             cpu, looked = tree_cpu_seconds(variant.pid), time.perf_counter()

@@ -74,12 +74,13 @@ def test_schema_refuses(changed: dict[str, Any]) -> None:
 
 
 def test_committed_results() -> None:
-    """Committed results are valid, have every way and at least five rounds."""
+    """Committed results are valid, have every way, its versions and at least five rounds."""
     for verb, values in COMMITTED.items():
         validate(values)
         assert values["verb"] == verb
         assert not values["quick"]
         ways = variant_names() if values["control"] == CONTROL else dbt.FORMS
+        assert set(values["versions"]) == set(ways)
         for case in values["cases"].values():
             assert set(case["variants"]) == set(ways)
             for variant in case["variants"].values():

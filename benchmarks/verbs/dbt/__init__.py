@@ -6,13 +6,14 @@ environment of a variant that has what it needs. See README.md for the method an
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -37,6 +38,7 @@ from proof.process_tree import family
 
 TITLE = "dbt: the steps of one day, by how dbt is started"
 FORMS_SCRIPT = Path(__file__).parent / "processes" / "forms.py"
+PACKAGES = ("dbt-core", "dbt-duckdb", "duckdb")
 DAY = date(2025, 1, 1)
 DBT_STEPS = tuple(name for name in STEP_NAMES if name.startswith("dbt_"))
 KILLED_STEP = "dbt_run_marts"
@@ -52,11 +54,13 @@ class Form:
         way: what ``forms.py`` calls it.
         environment: the variant whose environment has what it needs.
         process_per_step: each step is a process that imports dbt anew, as tools' tasks are.
+        integration: the tool's package that starts dbt, if there is one.
     """
 
     way: str
     environment: str = CONTROL
     process_per_step: bool = False
+    integration: tuple[str, ...] = ()
 
 
 OURS = "step server"
@@ -65,7 +69,7 @@ FORMS = {
     "dbtRunner, once": Form("dbtRunner"),
     "dbtRunner, per step": Form("dbtRunner", process_per_step=True),
     "dbt command": Form("dbt command"),
-    "DbtCliResource": Form("DbtCliResource", environment="dagster"),
+    "DbtCliResource": Form("DbtCliResource", "dagster", integration=("dagster-dbt",)),
 }
 QUICK = (OURS, "dbtRunner, once")
 
@@ -122,14 +126,17 @@ class Stage:
             raise PipelineError(f"differs: {tables}", f"compare it with {after.warehouse}")
 
     def _made(self, name: str, steps: Sequence[str], scale: int) -> RunDirectory:
-        run = RunDirectory(self._folder / name)
-        if not run.path.exists():
+        made = RunDirectory(self._folder / name)
+        if not made.path.exists():
+            run = RunDirectory(self._folder / f"{name}.making")
+            shutil.rmtree(run.path, ignore_errors=True)
             run.path.mkdir(parents=True)
             fill_source(
                 f"sqlite:///{run.source_file}", load_dataset("synthetic", scale=scale), f"{DAY}"
             )
             perform(FORMS[OURS], run, steps)
-        return run
+            run.path.rename(made.path)
+        return made
 
 
 @dataclass(slots=True)
@@ -139,7 +146,7 @@ class FormSession:
     form: Form
     run: RunDirectory
     stage: Stage
-    versions: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str]
 
     def measure(self, case: str) -> Values:
         """Put the warehouse into the state before the case and run it."""
@@ -177,10 +184,22 @@ def session(name: str, folder: Path, stage: Stage) -> Iterator[FormSession]:
     """Have dbt parse the project, which nobody counts: on any day but the first it is parsed."""
     run, form = RunDirectory(folder / "run"), FORMS[name]
     run.path.mkdir()
-    ready = FormSession(form, run, stage)
+    ready = FormSession(form, run, stage, versions(form))
     shutil.copy(stage.before(DAY_CASE).warehouse, run.warehouse)
     perform(form, run, DBT_STEPS[:1])
     yield ready
+
+
+def versions(form: Form) -> dict[str, str]:
+    """Of Python and the packages that matter, in the form's environment."""
+    code = (
+        "import json, platform, sys; from importlib.metadata import version;"
+        "packages = {name: version(name) for name in sys.argv[1:]};"
+        "print(json.dumps({'python': platform.python_version(), **packages}))"
+    )
+    asked = [str(interpreter(form.environment)), "-c", code, *PACKAGES, *form.integration]
+    told: dict[str, str] = json.loads(process.run(asked, {}, Path.cwd()).output)
+    return told
 
 
 def perform(form: Form, run: RunDirectory, steps: Sequence[str]) -> process.Ended:
