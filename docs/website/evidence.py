@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from typing import Any
 
@@ -124,7 +124,7 @@ class Evidence:
                 [
                     "method",
                     "seconds",
-                    "rate, ratio to the floor",
+                    "ratio to floor",
                     "CPU seconds",
                     "peak MB",
                     "exact",
@@ -184,8 +184,12 @@ class Evidence:
             bars(metric["title"], metric["unit"], list(zip(titles, measured[key], strict=True)))
             for key, metric in list(metrics)[: None if all_charts else 1]
         )
-        rows = [[escape(_heading(m)), *map(_cell, measured[key])] for key, m in metrics]
-        shown = table(case["description"], ["median, range", *titles], rows)
+        headings = [_heading(metric) for _, metric in metrics]
+        cells = [[_cell(one) for one in measured[key]] for key, _ in metrics]
+        if self._results.is_of_variants(verb):
+            shown = _medians(case["description"], titles, headings, cells)
+        else:
+            shown = _medians(case["description"], headings, titles, zip(*cells, strict=True))
         return f'<div class="charts">{charts}</div>\n\n{shown}'
 
     def _columns(self, verb: str, case: Json) -> dict[str, str]:
@@ -193,6 +197,14 @@ class Evidence:
         if self._results.is_of_variants(verb):
             return {tool.name: tool.title for tool in self._tools}
         return {name: name for name in case["variants"]}
+
+
+def _medians(
+    title: str, columns: Sequence[str], rows: Sequence[str], cells: Iterable[Iterable[str]]
+) -> str:
+    """A table of medians; headings as text, cells as HTML, row by row."""
+    lines = ([escape(row), *line] for row, line in zip(rows, cells, strict=True))
+    return table(title, ["median, range", *columns], lines)
 
 
 def _rounds(case: Json) -> int:
