@@ -75,11 +75,9 @@ def _parsed_folder(project: Path) -> Path:
 
 
 def _last_change(project: Path) -> float:
-    return max(
-        path.stat().st_mtime
-        for path in project.rglob("*")
-        if path.relative_to(project).parts[0] not in _NOT_THE_PROJECT
-    )
+    """The newest change below the project; not looked for where other processes write meanwhile."""
+    parts = (part for part in project.iterdir() if part.name not in _NOT_THE_PROJECT)
+    return max(path.stat().st_mtime for part in parts for path in (part, *part.rglob("*")))
 
 
 def _parse(project: Path, parsed: Path) -> None:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 
@@ -32,3 +36,29 @@ def test_the_manifest_follows_the_project(project: Path) -> None:
     with pytest.raises(PipelineError, match="no_such_model"):
         manifest_file()
     assert manifest.stat() == parsed
+
+
+def test_another_process_may_parse_meanwhile(project: Path) -> None:
+    """Folders that come and go where dbt writes do not disturb who asks for the manifest."""
+    manifest = manifest_file()
+    with folders_that_come_and_go(manifest.parent):
+        assert {manifest_file() for _ in range(300)} == {manifest}
+
+
+@contextmanager
+def folders_that_come_and_go(parent: Path) -> Iterator[None]:
+    """Make folders with folders in them, and remove them, as a process that parses does."""
+    done = Event()
+
+    def work() -> None:
+        while not done.is_set():
+            with tempfile.TemporaryDirectory(dir=parent) as folder:
+                (Path(folder) / "compiled").mkdir()
+
+    worker = Thread(target=work)
+    worker.start()
+    try:
+        yield
+    finally:
+        done.set()
+        worker.join()
