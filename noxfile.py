@@ -30,6 +30,9 @@ QUIET = {
 # What Ctrl+C interrupts has services to stop, for which nox would leave it half a second.
 STOPS_CALMLY = {"interrupt_timeout": 120.0, "terminate_timeout": 60.0}
 
+# The shared tests wait more than they compute; a module's tests stay together, as its fixtures do.
+SIDE_BY_SIDE = ("--numprocesses=logical", "--maxprocesses=4", "--dist=loadscope")
+
 
 @dataclass(frozen=True)
 class Environment:
@@ -94,7 +97,7 @@ def all_ways(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run every test: the shared parts, each variant, and all ways together in quick form."""
     _install(session, TESTS)
-    _pytest(session, "tests", "--ignore=tests/equivalence", *session.posargs)
+    _pytest(session, "tests", "--ignore=tests/equivalence", *SIDE_BY_SIDE, *session.posargs)
     for name in VARIANTS:
         session.notify(f"tests-{name}", posargs=[])
     for name in ("compare", "benchmark"):
