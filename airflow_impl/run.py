@@ -9,8 +9,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, closing
-from datetime import datetime
+from contextlib import ExitStack, closing, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
@@ -24,6 +24,7 @@ from ecommerce_pipeline.source.postgres_server import running_server
 from ecommerce_pipeline.specification import EXTRACT_STEPS
 from ecommerce_pipeline.variant import VariantSettings, shared_step_server
 from services import (
+    CALLBACK_SECONDS,
     PASSWORDS,
     USER,
     airflow_environment,
@@ -35,6 +36,7 @@ from services import (
 HERE = Path(__file__).parent
 DAG_ID = "ecommerce_pipeline"
 DAG = f"/api/v2/dags/{DAG_ID}"
+HEALTH = "/api/v2/monitor/health"
 WAREHOUSE_POOL = {"name": "warehouse", "slots": 1, "description": "DuckDB: one process at a time"}
 START_SECONDS = 180.0
 POLL_SECONDS = 0.2
@@ -58,7 +60,7 @@ class Airflow:
         self.services: dict[str, Service] = {}
         self._stack = ExitStack()
         self._addresses: dict[str, str] = {}
-        self._failed = False
+        self._failed_at: datetime | None = None
 
     @property
     def addresses(self) -> Mapping[str, str]:
@@ -74,12 +76,12 @@ class Airflow:
         home, logs = settings.run.tool_home / "airflow", settings.run.path / "logs" / "airflow"
         logs.mkdir(parents=True, exist_ok=True)
         metadata = settings.run.tool_home / "metadata"
-        self._database_url = self._stack.enter_context(running_server(metadata))
+        self.database_url = self._stack.enter_context(running_server(metadata))
         port = free_port()
         password = new_password(home)
         environment = {
             **airflow_environment(
-                settings, port, self._database_url, home, dags_folder(home, self._pipeline)
+                settings, port, self.database_url, home, dags_folder(home, self._pipeline)
             ),
             **self._stack.enter_context(shared_step_server(self._pipeline)),
         }
@@ -91,6 +93,7 @@ class Airflow:
         self._start_service("dag-processor", environment, logs)
         self._stack.callback(self._let_callbacks_end)
         self._start_service("scheduler --skip-serve-logs", environment, logs)
+        self._stack.callback(self._let_the_scheduler_ask)
         _wait_until(self._is_healthy, "Airflow is not healthy", logs)
         self.api.log_in(USER, password)
         _wait_until(self._knows_the_dag, "Airflow has not parsed the Dag", logs)
@@ -154,16 +157,37 @@ class Airflow:
         self._stack.callback(service.stop)
         self.services[name] = service
 
+    def _let_the_scheduler_ask(self) -> None:
+        """Wait for the scheduler's next heartbeat after a failure was seen.
+
+        The notification of a failed run is a callback, for which the scheduler asks some time after
+        the run is seen to have failed, and in any case before its heartbeat.
+        """
+        deadline = time.monotonic() + CALLBACK_SECONDS
+        scheduler = self.services["scheduler"].process
+        with suppress(UnreachableError):  # the API server was killed: nobody tells of heartbeats
+            while (
+                self._failed_at
+                and self._scheduler_heartbeat() <= self._failed_at
+                and scheduler.poll() is None
+                and time.monotonic() < deadline
+            ):
+                time.sleep(POLL_SECONDS)
+
+    def _scheduler_heartbeat(self) -> datetime:
+        health = self.api.get(HEALTH)
+        return datetime.fromisoformat(health["scheduler"]["latest_scheduler_heartbeat"])
+
     def _let_callbacks_end(self) -> None:
-        """The notification of a failed run is a callback, which Airflow runs some time later."""
-        if self._failed:
-            wait_for_callbacks(self._database_url, self.services["dag-processor"])
+        """Wait for the notification of a failed run, which Airflow sends some time later."""
+        if self._failed_at:
+            wait_for_callbacks(self.database_url, self.services["dag-processor"])
 
     def _is_healthy(self) -> bool:
         for service in self.services.values():
             service.must_run()
         try:
-            health = self.api.get("/api/v2/monitor/health")
+            health = self.api.get(HEALTH)
         except UnreachableError:
             return False
         parts = ("metadatabase", "scheduler", "dag_processor")
@@ -187,7 +211,8 @@ class Airflow:
         return list(found["dag_runs"])
 
     def _interval_run(self, interval: DataInterval, run: Values) -> IntervalRun:
-        self._failed |= run["state"] == FAILED
+        if run["state"] == FAILED:
+            self._failed_at = datetime.now(UTC)
         instances = self.api.get(f"{_run_path(run)}/taskInstances", limit=100)
         steps = sorted(map(_step_run, instances["task_instances"]), key=_by_start)
         return IntervalRun(

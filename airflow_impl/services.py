@@ -16,31 +16,37 @@ import psutil
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from ecommerce_pipeline.service import STOP_SECONDS, Service
+from ecommerce_pipeline.service import Service
 from ecommerce_pipeline.variant import VariantSettings
 
 HERE = Path(__file__).parent
 USER = "admin"
 PASSWORDS = "passwords.json"
+CALLBACK_SECONDS = 60.0
+QUIET_LOOKS = 3
+QUEUED_CALLBACKS = "SELECT count(*) FROM callback WHERE type = 'dag_processor'"
 
 
 def wait_for_callbacks(database_url: str, dag_processor: Service) -> None:
     """Wait until the Dag processor has run what the scheduler asked for, notifications say.
 
     The REST API does not tell of callbacks, so this looks at the queue in the metadata database
-    and then for the process that runs them.
+    and then for the process that runs them. Between leaving the queue and starting, a callback is
+    seen in neither; so nothing must be seen several times.
     """
-    deadline = time.monotonic() + STOP_SECONDS
+    deadline = time.monotonic() + CALLBACK_SECONDS
+    quiet = 0
     with (
-        suppress(psutil.Error, psycopg.Error),  # where either has died there is none to wait for
+        suppress(
+            psutil.Error, psycopg.OperationalError
+        ),  # where either has died there is none to wait for
         psycopg.connect(database_url, autocommit=True) as database,
     ):
         processor = psutil.Process(dag_processor.process.pid)
-        while time.monotonic() < deadline:
-            queued = database.execute("SELECT count(*) FROM callback_request").fetchone()
-            time.sleep(1)  # between leaving the queue and starting, a callback is seen in neither
-            if queued == (0,) and not processor.children():
-                return
+        while quiet < QUIET_LOOKS and time.monotonic() < deadline:
+            queued = database.execute(QUEUED_CALLBACKS).fetchone()
+            time.sleep(1)
+            quiet = quiet + 1 if queued == (0,) and not processor.children() else 0
 
 
 def new_password(home: Path) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import psutil
+import psycopg
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.models.dagrun import DagRun
@@ -385,7 +386,11 @@ def test_a_backfill_equals_the_control(
 
 
 def test_an_interval_that_runs_again_and_fails_is_told_of_once(running: Running) -> None:
-    """The run is cleared, not made twice; stopping waits until its failure has been told."""
+    """The run is cleared, not made twice; stopping waits until its failure has been told.
+
+    Also where the scheduler, once the run has failed, takes its time to ask for the callback.
+    """
+    ask_slowly(running.variant.database_url)
     with sqlite3.connect(running.run.source_file) as source:
         source.execute("UPDATE orders SET status = 'lost' WHERE updated_at >= ?", [SECOND_START])
     interval_run = running.variant.run_interval(DataInterval.parse(SECOND_DAY))
@@ -396,6 +401,19 @@ def test_an_interval_that_runs_again_and_fails_is_told_of_once(running: Running)
     running.variant.stop()
     told = [json.loads(line) for line in running.run.notifications.read_text().splitlines()]
     assert [t["step"] for t in told if t["kind"] == "failure"] == ["dbt_test_staging"]
+
+
+def ask_slowly(database_url: str) -> None:
+    """Have the metadata database take three seconds to note a callback that is asked for."""
+    with psycopg.connect(database_url, autocommit=True) as database:
+        database.execute(
+            "CREATE FUNCTION take_time() RETURNS trigger LANGUAGE plpgsql"
+            " AS 'BEGIN PERFORM pg_sleep(3); RETURN NEW; END'"
+        )
+        database.execute(
+            "CREATE TRIGGER take_time BEFORE INSERT ON callback"
+            " FOR EACH ROW EXECUTE FUNCTION take_time()"
+        )
 
 
 def test_sigterm_stops_everything(tmp_path: Path) -> None:
