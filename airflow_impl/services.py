@@ -36,10 +36,9 @@ def wait_for_callbacks(database_url: str, dag_processor: Service) -> None:
     """
     deadline = time.monotonic() + CALLBACK_SECONDS
     quiet = 0
+    either_died = (psutil.Error, psycopg.OperationalError)  # then there is none to wait for
     with (
-        suppress(
-            psutil.Error, psycopg.OperationalError
-        ),  # where either has died there is none to wait for
+        suppress(*either_died),
         psycopg.connect(database_url, autocommit=True) as database,
     ):
         processor = psutil.Process(dag_processor.process.pid)
