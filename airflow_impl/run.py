@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
@@ -164,19 +164,20 @@ class Airflow:
         the run is seen to have failed, and in any case before its heartbeat.
         """
         deadline = time.monotonic() + CALLBACK_SECONDS
-        scheduler = self.services["scheduler"].process
-        with suppress(UnreachableError):  # the API server was killed: nobody tells of heartbeats
-            while (
-                self._failed_at
-                and self._scheduler_heartbeat() <= self._failed_at
-                and scheduler.poll() is None
-                and time.monotonic() < deadline
-            ):
-                time.sleep(POLL_SECONDS)
+        while self._failed_at and not self._scheduler_has_gone_on(self._failed_at):
+            if time.monotonic() > deadline:
+                return
+            time.sleep(POLL_SECONDS)
 
-    def _scheduler_heartbeat(self) -> datetime:
-        health = self.api.get(HEALTH)
-        return datetime.fromisoformat(health["scheduler"]["latest_scheduler_heartbeat"])
+    def _scheduler_has_gone_on(self, since: datetime) -> bool:
+        """Whether it had a heartbeat later than that, or it or who tells of it has died."""
+        if self.services["scheduler"].process.poll() is not None:
+            return True
+        try:
+            heartbeat = _time(self.api.get(HEALTH)["scheduler"]["latest_scheduler_heartbeat"])
+        except UnreachableError:
+            return True
+        return heartbeat is None or heartbeat > since
 
     def _let_callbacks_end(self) -> None:
         """Wait for the notification of a failed run, which Airflow sends some time later."""
