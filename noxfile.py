@@ -62,22 +62,24 @@ CHECKED_BY_MYPY = {  # folders and where their modules are found
 
 
 def _define_variant(name: str, environment: Environment) -> None:
+    faults_file = f"{environment.folder}/test_faults.py"
+
     def run(session: nox.Session) -> None:
         _install(session, environment)
         _run_and_prove(session, environment, session.posargs)
 
     def tests(session: nox.Session) -> None:
-        _test_variant(session, name, "test_pipeline.py")
+        _test_variant(session, name, environment.folder, f"--ignore={faults_file}")
 
     def faults(session: nox.Session) -> None:
-        _test_variant(session, name, "test_faults.py")
+        _test_variant(session, name, faults_file)
 
     run.__doc__ = f"Run the pipeline under {name} and prove what it leaves."
     tests.__doc__ = f"Test the {name} variant in its environment."
     faults.__doc__ = f"Kill the {name} variant's processes while it runs; write what happened."
     nox.session(run, name=name)
     nox.session(tests, name=f"tests-{name}", default=False, venv_backend="none")
-    if (ROOT / environment.folder / "test_faults.py").exists():
+    if (ROOT / faults_file).exists():
         nox.session(faults, name=f"faults-{name}", default=False, venv_backend="none")
 
 
@@ -192,12 +194,12 @@ def _make_variants(session: nox.Session) -> None:
         _nox(session, "-s", name, "--install-only", success_codes=range(256))
 
 
-def _test_variant(session: nox.Session, name: str, file: str) -> None:
-    """Run a test file of a variant's folder in the environment that `nox -s NAME` uses."""
+def _test_variant(session: nox.Session, name: str, *tests: str) -> None:
+    """Run tests of a variant's folder in the environment that `nox -s NAME` uses."""
     _nox(session, "-s", name, "--install-only")
-    folder = VARIANTS[name].folder
     python = Path(session.cache_dir).parent / name / "bin" / "python"
-    pytest = [str(python), "-m", "pytest", "-q", f"{folder}/{file}", "-o", f"pythonpath={folder}"]
+    path = f"pythonpath={VARIANTS[name].folder}"
+    pytest = [str(python), "-m", "pytest", "-q", *tests, "-o", path]
     session.run(*pytest, *session.posargs, env=QUIET, external=True)
 
 

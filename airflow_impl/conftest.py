@@ -6,10 +6,13 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+
+from ecommerce_pipeline import step_server
 
 HERE = Path(__file__).parent
 _stack = ExitStack()
@@ -42,3 +45,10 @@ def pytest_unconfigure() -> None:
 def metadata_database() -> None:
     """The tables that ``dag.test()`` needs."""
     subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True)
+
+
+@pytest.fixture(scope="module")
+def step_server_address() -> Iterator[str]:
+    """A step server's, for the runs of a module's tests."""
+    with step_server.running() as address:
+        yield str(address)

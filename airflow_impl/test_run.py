@@ -1,0 +1,132 @@
+"""run.py: the services it starts, and the runs that it has them do."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+
+from ecommerce_pipeline import step_server
+from ecommerce_pipeline.datasets import load_dataset
+from ecommerce_pipeline.interval import DataInterval
+from ecommerce_pipeline.run_directory import RunDirectory
+from ecommerce_pipeline.specification import STEP_NAMES
+from ecommerce_pipeline.variant import VariantSettings
+from proof.compare import compare, report
+from proof.control import fill_source, run_control
+from proof.faults import has_ended, wait_for
+from run import Airflow
+
+HERE = Path(__file__).parent
+DAY, SECOND_DAY = "2025-01-01", "2025-01-02"
+SERVICE_PROCESSES = 4  # metadata database, API server, Dag processor and scheduler, at least
+SECOND_START = int(datetime(2025, 1, 2, tzinfo=UTC).timestamp()) * 1_000_000  # as SQLite holds it
+
+
+@dataclass(frozen=True)
+class Running:
+    """The services, over a folder whose source stands at the end of the second day."""
+
+    variant: Airflow
+    run: RunDirectory
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    run = RunDirectory(tmp_path_factory.mktemp("running"))
+    settings = VariantSettings(run=run, source_url=f"sqlite:///{run.source_file}")
+    fill_source(settings.source_url, load_dataset("synthetic"), SECOND_DAY)
+    variant = Airflow()
+    try:
+        variant.start(settings)
+        yield Running(variant, run)
+    finally:
+        variant.stop()
+
+
+def test_the_services_listen_on_loopback_alone(running: Running) -> None:
+    """Nothing that was started can be reached from another machine."""
+    listening = [
+        connection.laddr.ip
+        for process in psutil.Process().children(recursive=True)
+        for connection in process.net_connections()
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert len(listening) >= 2  # metadata database and API server
+    assert set(listening) == {"127.0.0.1"}
+
+
+def test_a_backfill_equals_the_control(
+    running: Running, tmp_path: Path, step_server_address: str
+) -> None:
+    """Airflow's own backfill runs each day once, in order, and leaves what the control leaves."""
+    control = RunDirectory(tmp_path / "control")
+    control.path.mkdir()
+    shutil.copy(running.run.source_file, control.source_file)
+    environment = {step_server.ENVIRONMENT_VARIABLE: step_server_address}
+    assert run_control(control.path, DAY, SECOND_DAY, environment=environment).returncode == 0
+    intervals = [DataInterval.parse(day) for day in (DAY, SECOND_DAY)]
+    runs = running.variant.backfill(intervals)
+    assert [(run.interval, run.state) for run in runs] == [(str(i), "success") for i in intervals]
+    for run in runs:
+        assert sorted(step.name for step in run.steps) == sorted(STEP_NAMES)
+        assert {step.attempts for step in run.steps} == {1}
+    assert runs[0].ended_at is not None
+    assert runs[1].steps[0].started_at is not None
+    assert runs[0].ended_at <= runs[1].steps[0].started_at
+    differences = compare(running.run.warehouse, control.warehouse)
+    assert not differences, report(differences)
+
+
+def test_an_interval_that_runs_again_and_fails_is_told_of_once(running: Running) -> None:
+    """The run is cleared, not made twice; stopping waits until its failure has been told.
+
+    Also where the scheduler, once the run has failed, takes its time to ask for the callback.
+    """
+    ask_slowly(running.variant.database_url)
+    with sqlite3.connect(running.run.source_file) as source:
+        source.execute("UPDATE orders SET status = 'lost' WHERE updated_at >= ?", [SECOND_START])
+    interval_run = running.variant.run_interval(DataInterval.parse(SECOND_DAY))
+    assert interval_run.state == "failed"
+    states = {step.name: step.state for step in interval_run.steps}
+    assert states["dbt_test_staging"] == "failed"
+    assert states["publish"] == "skipped"
+    running.variant.stop()
+    told = [json.loads(line) for line in running.run.notifications.read_text().splitlines()]
+    assert [t["step"] for t in told if t["kind"] == "failure"] == ["dbt_test_staging"]
+
+
+def ask_slowly(database_url: str) -> None:
+    """Have the metadata database take three seconds to note a callback that is asked for."""
+    with psycopg.connect(database_url, autocommit=True) as database:
+        database.execute(
+            "CREATE FUNCTION take_time() RETURNS trigger LANGUAGE plpgsql"
+            " AS 'BEGIN PERFORM pg_sleep(3); RETURN NEW; END'"
+        )
+        database.execute(
+            "CREATE TRIGGER take_time BEFORE INSERT ON callback"
+            " FOR EACH ROW EXECUTE FUNCTION take_time()"
+        )
+
+
+def test_sigterm_stops_everything(tmp_path: Path) -> None:
+    """Asked to end in the middle of a run, run.py takes every process along."""
+    command = [sys.executable, str(HERE / "run.py"), "--days", "1", "--run-dir", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as runner:
+        wait_for(RunDirectory(tmp_path).step_journal.exists, "the first step")
+        started = psutil.Process(runner.pid).children(recursive=True)
+        runner.terminate()
+        assert runner.wait() == 128 + signal.SIGTERM
+    assert len(started) >= SERVICE_PROCESSES
+    assert all(map(has_ended, started))
