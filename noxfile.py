@@ -28,14 +28,14 @@ QUIET = {
     "PYTHONDONTWRITEBYTECODE": None,
 }
 # What Ctrl+C interrupts has services to stop, for which nox would leave it half a second.
-STOPS_CALMLY = {"interrupt_timeout": 120.0, "terminate_timeout": 60.0}
+GRACEFUL_STOP = {"interrupt_timeout": 120.0, "terminate_timeout": 60.0}
 
 # The shared tests wait more than they compute; a module's tests stay together, as its fixtures do.
 SIDE_BY_SIDE = ("--numprocesses=logical", "--maxprocesses=4", "--dist=loadscope")
 
 
 @dataclass(frozen=True)
-class Environment:
+class LockedEnvironment:
     """A folder with a pyproject.toml, its dependency groups and its requirements.lock."""
 
     folder: str
@@ -48,25 +48,28 @@ class Environment:
 
 
 VARIANTS = {
-    run.parent.name.removesuffix("_impl"): Environment(run.parent.name, ("test", "build"))
+    run.parent.name.removesuffix("_impl"): LockedEnvironment(run.parent.name, ("test", "build"))
     for run in sorted(ROOT.glob("*_impl/run.py"))
 }
-TESTS = Environment("tests", ("test", "lint", "build"))
-BENCHMARKS = Environment("benchmarks", ("build",))
-DOCS = Environment("docs", ("test", "build"))
+VERIFICATION = LockedEnvironment("verification", ("build",))
+TESTS = LockedEnvironment("tests", ("test", "lint", "build"))
+BENCHMARKS = LockedEnvironment("benchmarks", ("build",))
+DOCS = LockedEnvironment("docs", ("test", "build"))
 CHECKED_BY_MYPY = {  # folders and where their modules are found
-    ("shared/ecommerce_pipeline", "tests"): "shared:tests:benchmarks",
-    ("benchmarks",): "shared:tests:benchmarks:benchmarks/verbs/extract/processes",
-    ("docs",): "shared:tests:docs",
+    ("shared/ecommerce_pipeline", "verification/pipeline_verification", "tests"): (
+        "shared:verification:tests:benchmarks"
+    ),
+    ("benchmarks",): "shared:verification:benchmarks:benchmarks/definitions/extract/processes",
+    ("docs",): "shared:verification:docs",
 }
 
 
-def _define_variant(name: str, environment: Environment) -> None:
+def _define_variant(name: str, environment: LockedEnvironment) -> None:
     faults_file = f"{environment.folder}/test_faults.py"
 
     def run(session: nox.Session) -> None:
         _install(session, environment)
-        _run_and_prove(session, environment, session.posargs)
+        _run_and_verify(session, environment, session.posargs)
 
     def tests(session: nox.Session) -> None:
         _test_variant(session, name, environment.folder, f"--ignore={faults_file}")
@@ -88,11 +91,18 @@ for _name, _environment in VARIANTS.items():
 
 
 @nox.session(name="all")
-def all_ways(session: nox.Session) -> None:
-    """Run the pipeline all ways, compare what each leaves, and print one table."""
-    _install(session, TESTS)
+def all_variants(session: nox.Session) -> None:
+    """Run the pipeline under every variant, compare what each leaves, print one table."""
+    _install(session, VERIFICATION)
     _make_variants(session)
-    session.run("python", "-m", "proof.all_ways", *session.posargs, env=QUIET, **STOPS_CALMLY)
+    session.run(
+        "python",
+        "-m",
+        "pipeline_verification.all_variants",
+        *session.posargs,
+        env=QUIET,
+        **GRACEFUL_STOP,
+    )
 
 
 @nox.session(default=False)
@@ -111,9 +121,16 @@ def tests(session: nox.Session) -> None:
 @nox.session(default=False)
 def compare(session: nox.Session) -> None:
     """Hold every variant against control, oracle and specification, scenario by scenario."""
-    _install(session, TESTS)
+    _install(session, VERIFICATION)
     _make_variants(session)
-    session.run("python", "-m", "proof.conformance", *session.posargs, env=QUIET, **STOPS_CALMLY)
+    session.run(
+        "python",
+        "-m",
+        "pipeline_verification.conformance.command",
+        *session.posargs,
+        env=QUIET,
+        **GRACEFUL_STOP,
+    )
 
 
 @nox.session(default=False)
@@ -133,12 +150,15 @@ def lint(session: nox.Session) -> None:
 def lock(session: nox.Session) -> None:
     """Write every requirements.lock anew: exact versions with hashes, no host names."""
     session.install("uv")
-    for environment in (*VARIANTS.values(), TESTS, BENCHMARKS, DOCS):
+    for environment in (*VARIANTS.values(), VERIFICATION, TESTS, BENCHMARKS, DOCS):
         with session.chdir(environment.folder):
             session.run(
                 *("uv", "pip", "compile", "pyproject.toml", "-o", "requirements.lock"),
                 *("--universal", "--python-version=3.11", "--generate-hashes", "--no-annotate"),
-                *("--no-emit-package=ecommerce-pipeline", "--no-emit-package=pipeline-proof"),
+                *(
+                    "--no-emit-package=ecommerce-pipeline",
+                    "--no-emit-package=pipeline-verification",
+                ),
                 *("--custom-compile-command", "nox -s lock", "--quiet", "--upgrade"),
                 *(f"--group={group}" for group in environment.groups),
             )
@@ -149,7 +169,7 @@ def benchmark(session: nox.Session) -> None:
     """Measure: every verb of benchmarks/, or those named; results are committed JSON."""
     _install(session, BENCHMARKS)
     _make_variants(session)
-    session.run("python", "benchmarks/run.py", *session.posargs, env=QUIET, **STOPS_CALMLY)
+    session.run("python", "benchmarks/run.py", *session.posargs, env=QUIET, **GRACEFUL_STOP)
 
 
 @nox.session(default=False)
@@ -166,18 +186,20 @@ def screenshots(session: nox.Session) -> None:
     """Take the site's pictures anew: each tool runs two days, and a browser looks at its pages."""
     _install(session, TESTS)
     _make_variants(session)
-    session.run("python", "docs/screenshots.py", *session.posargs, env=QUIET, **STOPS_CALMLY)
+    session.run("python", "docs/screenshots.py", *session.posargs, env=QUIET, **GRACEFUL_STOP)
 
 
-def _install(session: nox.Session, environment: Environment) -> None:
+def _install(session: nox.Session, environment: LockedEnvironment) -> None:
     """Install what the lock names and our own packages, and nothing that is not locked."""
     session.install("--no-deps", "--require-hashes", "-r", environment.lock)
-    session.install("--no-deps", "--no-build-isolation", "-e", "shared", "-e", "tests")
+    session.install("--no-deps", "--no-build-isolation", "-e", "shared", "-e", "verification")
 
 
-def _run_and_prove(session: nox.Session, environment: Environment, arguments: list[str]) -> None:
+def _run_and_verify(
+    session: nox.Session, environment: LockedEnvironment, arguments: list[str]
+) -> None:
     """Run the variant, then hold what it left against the oracle."""
-    session.run("python", f"{environment.folder}/run.py", *arguments, env=QUIET, **STOPS_CALMLY)
+    session.run("python", f"{environment.folder}/run.py", *arguments, env=QUIET, **GRACEFUL_STOP)
     if "--help" in arguments:
         return
     parser = argparse.ArgumentParser(add_help=False)

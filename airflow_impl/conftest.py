@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ecommerce_pipeline import step_server
+from ecommerce_pipeline.execution import step_server
 
 HERE = Path(__file__).parent
 _stack = ExitStack()

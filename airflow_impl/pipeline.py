@@ -28,12 +28,14 @@ from airflow.sdk import (
 from airflow.sdk.exceptions import AirflowFailException
 from utc_days import UtcDays
 
-from ecommerce_pipeline import execution, journal, steps
+from ecommerce_pipeline import steps
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.execution import step_client
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.specification import EXTRACT_STEPS, MAX_PARALLEL_STEPS, STEP_BY_NAME
+from ecommerce_pipeline.storage import journal
 
 WAREHOUSE_POOL = "warehouse"  # one slot: DuckDB lets one process at a time open its file
 MARTS = Asset(name="marts", uri="x-ecommerce://published/marts")
@@ -70,7 +72,7 @@ def database_url(connection: Connection) -> str:
 def run_step(step: str) -> dict[str, int]:
     """Run one step of the specification; its row counts go to XCom."""
     try:
-        result = execution.run_step(step, step_context(get_current_context()))
+        result = step_client.run_step(step, step_context(get_current_context()))
     except PipelineError as error:
         if error.retryable:
             raise
@@ -78,7 +80,7 @@ def run_step(step: str) -> dict[str, int]:
     return dict(result.rows)
 
 
-def in_airflow_terms(step: str) -> dict[str, Any]:
+def task_options(step: str) -> dict[str, Any]:
     """A step's retries, time-out and pool."""
     specification = STEP_BY_NAME[step]
     return {
@@ -91,7 +93,7 @@ def in_airflow_terms(step: str) -> dict[str, Any]:
 
 def step(name: str, inlets: Sequence[Asset] = (), outlets: Sequence[Asset] = ()) -> XComArg:
     """The task of one step, under the step's name."""
-    options = {**in_airflow_terms(name), "inlets": inlets, "outlets": outlets}
+    options = {**task_options(name), "inlets": inlets, "outlets": outlets}
     return run_step.override(task_id=name, **options)(name)
 
 
@@ -101,7 +103,7 @@ def extract() -> XComArg:
         task_id="extract",
         map_index_template="{{ task.op_kwargs['step'] }}",
         max_active_tis_per_dagrun=MAX_PARALLEL_STEPS,
-        **in_airflow_terms(EXTRACT_STEPS[0]),
+        **task_options(EXTRACT_STEPS[0]),
     ).expand(step=EXTRACT_STEPS)
 
 

@@ -15,14 +15,16 @@ from pathlib import Path
 from urllib.parse import quote
 
 from api import Api, UnreachableError, Values
-from ecommerce_pipeline.command import main
+from ecommerce_pipeline.context import RunSettings
 from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.execution.processes import free_port
+from ecommerce_pipeline.harness.command_line import main
+from ecommerce_pipeline.harness.postgres_server import running_server
+from ecommerce_pipeline.harness.services import Service
+from ecommerce_pipeline.harness.variant import shared_step_server
 from ecommerce_pipeline.interval import DataInterval
-from ecommerce_pipeline.record import FAILED, RUNNING, SKIPPED, SUCCESS, IntervalRun, StepRun
-from ecommerce_pipeline.service import Service, free_port
-from ecommerce_pipeline.source.postgres_server import running_server
+from ecommerce_pipeline.interval_run import FAILED, RUNNING, SKIPPED, SUCCESS, IntervalRun, StepRun
 from ecommerce_pipeline.specification import EXTRACT_STEPS
-from ecommerce_pipeline.variant import VariantSettings, shared_step_server
 from services import (
     CALLBACK_SECONDS,
     PASSWORDS,
@@ -67,7 +69,7 @@ class Airflow:
         """The user interface, with where its password is."""
         return self._addresses
 
-    def start(self, settings: VariantSettings) -> None:
+    def start(self, settings: RunSettings) -> None:
         """Start metadata database, step server and services; wait until Airflow knows the Dag.
 
         Raises:
@@ -123,7 +125,7 @@ class Airflow:
         """Poll until the condition holds, starting again a service that has ended."""
         while True:
             for service in self.services.values():
-                service.keep_running()
+                service.restart_if_exited()
             try:
                 if condition():
                     return
@@ -186,7 +188,7 @@ class Airflow:
 
     def _is_healthy(self) -> bool:
         for service in self.services.values():
-            service.must_run()
+            service.raise_if_exited()
         try:
             health = self.api.get(HEALTH)
         except UnreachableError:
@@ -197,7 +199,7 @@ class Airflow:
     def _knows_the_dag(self) -> bool:
         for error in self.api.get("/api/v2/importErrors")["import_errors"]:
             reason = error["stack_trace"].strip().splitlines()[-1]
-            raise PipelineError(f"Airflow cannot import {error['filename']}: {reason}", "mend it")
+            raise PipelineError(f"Airflow cannot import {error['filename']}: {reason}", "fix it")
         return self.api.knows(DAG)
 
     def _runs(self, intervals: Sequence[DataInterval]) -> list[Values]:

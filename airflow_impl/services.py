@@ -16,8 +16,8 @@ import psutil
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from ecommerce_pipeline.service import Service
-from ecommerce_pipeline.variant import VariantSettings
+from ecommerce_pipeline.context import RunSettings
+from ecommerce_pipeline.harness.services import Service
 
 HERE = Path(__file__).parent
 USER = "admin"
@@ -67,7 +67,7 @@ def dags_folder(home: Path, pipeline: str) -> Path:
 
 
 def airflow_environment(
-    settings: VariantSettings, port: int, database_url: str, home: Path, dags: Path
+    settings: RunSettings, port: int, database_url: str, home: Path, dags: Path
 ) -> dict[str, str]:
     """The variables that every service gets: Airflow's settings, connections and variables."""
     logs = settings.run.path / "logs" / "airflow"
@@ -110,7 +110,7 @@ def airflow_environment(
     }
 
 
-def pipeline_environment(settings: VariantSettings) -> dict[str, str]:
+def pipeline_environment(settings: RunSettings) -> dict[str, str]:
     """The connections and variables that ``pipeline.py`` reads, as Airflow takes them from here."""
     return {
         "AIRFLOW_CONN_SOURCE_DB": source_connection(settings.source_url),

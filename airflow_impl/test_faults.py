@@ -14,11 +14,11 @@ import psutil
 import pytest
 
 from api import UnreachableError
+from ecommerce_pipeline.harness.variant import started
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.specification import EXTRACT_STEPS
-from ecommerce_pipeline.variant import started
-from proof import faults
-from proof.faults import Fault, Stage
+from pipeline_verification.harness import fault_injection
+from pipeline_verification.harness.fault_injection import Fault, Stage
 from run import Airflow
 
 BY_RETRY = "itself: the scheduler tried the task again"
@@ -60,15 +60,15 @@ class Scene:
         By then the old step must have ended.
         """
         dag_run = self.variant.trigger(self.stage.interval)
-        with faults.frozen_step(self.run, self.stage.interval, step) as process:
+        with fault_injection.frozen_step(self.run, self.stage.interval, step) as process:
             before = self.instance(dag_run, step)
-            moment = faults.kill(victims(before))
-        told = faults.seconds_until(
+            moment = fault_injection.kill(victims(before))
+        told = fault_injection.seconds_until(
             lambda: self._tells_of_a_change(dag_run, step, before),
-            faults.PATIENCE_SECONDS,
+            fault_injection.PATIENCE_SECONDS,
             since=moment,
         )
-        assert faults.has_ended(process), "the old step is still at work beside its retry"
+        assert fault_injection.has_ended(process), "the old step is still at work beside its retry"
         return dag_run, told
 
     def conclude(self, dag_run: str, fault: Fault) -> None:
@@ -76,13 +76,13 @@ class Scene:
         ended = ("success", "failed")
         self.variant.wait_until(lambda: self.variant.api.get(dag_run)["state"] in ended)
         differences = self.stage.differences(self.run)
-        faults.note("airflow", replace(fault, equal=not differences))
+        fault_injection.note("airflow", replace(fault, equal=not differences))
         assert self.variant.api.get(dag_run)["state"] == "success"
         assert differences == []
 
     def _tells_of_a_change(self, dag_run: str, step: str, before: dict[str, Any]) -> bool:
         for service in self.variant.services.values():
-            service.keep_running()
+            service.restart_if_exited()
         try:
             now = self.instance(dag_run, step)
         except UnreachableError:
@@ -97,7 +97,7 @@ class Scene:
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
-    return faults.prepare_stage(tmp_path_factory.mktemp("stage"))
+    return fault_injection.prepare_stage(tmp_path_factory.mktemp("stage"))
 
 
 @pytest.fixture

@@ -25,14 +25,15 @@ from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict
 from utc_days import UtcDays
 
-from ecommerce_pipeline import journal, step_server
+from ecommerce_pipeline.context import RunSettings
 from ecommerce_pipeline.datasets import load_dataset
+from ecommerce_pipeline.execution import step_server
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.specification import EXTRACT_STEPS, STEP_BY_NAME, STEP_NAMES, STEPS
-from ecommerce_pipeline.variant import VariantSettings
+from ecommerce_pipeline.storage import journal
 from pipeline import DASHBOARD, MARTS, database_url
-from proof.control import fill_source
+from pipeline_verification.harness.control import fill_source
 from services import pipeline_environment, source_connection
 
 HERE = Path(__file__).parent
@@ -233,7 +234,7 @@ def run(
 ) -> RunDirectory:
     """A run's folder with a filled source; the connections and variables that point to it."""
     run = RunDirectory(tmp_path)
-    settings = VariantSettings(run=run, source_url=f"sqlite:///{run.source_file}")
+    settings = RunSettings(run=run, source_url=f"sqlite:///{run.source_file}")
     fill_source(settings.source_url, load_dataset("synthetic"), DAY)
     for name, value in pipeline_environment(settings).items():
         monkeypatch.setenv(name, value)

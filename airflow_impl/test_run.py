@@ -17,15 +17,15 @@ import psutil
 import psycopg
 import pytest
 
-from ecommerce_pipeline import step_server
+from ecommerce_pipeline.context import RunSettings
 from ecommerce_pipeline.datasets import load_dataset
+from ecommerce_pipeline.execution import step_server
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.specification import STEP_NAMES
-from ecommerce_pipeline.variant import VariantSettings
-from proof.compare import compare, report
-from proof.control import fill_source, run_control
-from proof.faults import has_ended, wait_for
+from pipeline_verification.compare import compare, report
+from pipeline_verification.harness.control import fill_source, run_control
+from pipeline_verification.harness.fault_injection import has_ended, wait_for
 from run import Airflow
 
 HERE = Path(__file__).parent
@@ -45,7 +45,7 @@ class Running:
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     run = RunDirectory(tmp_path_factory.mktemp("running"))
-    settings = VariantSettings(run=run, source_url=f"sqlite:///{run.source_file}")
+    settings = RunSettings(run=run, source_url=f"sqlite:///{run.source_file}")
     fill_source(settings.source_url, load_dataset("synthetic"), SECOND_DAY)
     variant = Airflow()
     try:

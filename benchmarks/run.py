@@ -1,4 +1,4 @@
-"""Measures: every verb of ``verbs/``, or those named. It knows no tool and no verb by name.
+"""Measures: every verb of ``definitions/``, or those named. It knows no tool and no verb by name.
 
 See README.md for what is measured, how, and the limits.
 """
@@ -7,24 +7,23 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-import signal
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from types import FrameType
 
 import click
 
-import verbs
-from ecommerce_pipeline.command import run_calmly
+import definitions
 from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.execution.processes import exit_on_sigterm
+from ecommerce_pipeline.harness.command_line import run_cli
 from measuring.options import ROUNDS, Options, Outcome
 from measuring.report import say
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 UNFINISHED = ROOT / "runs" / "benchmark"
-VERBS = sorted(module.name for module in pkgutil.iter_modules(verbs.__path__))
+VERBS = sorted(module.name for module in pkgutil.iter_modules(definitions.__path__))
 
 
 @click.command(context_settings={"show_default": True})
@@ -63,7 +62,7 @@ def main(
         cases=cases,
         fresh=fresh or quick,
     )
-    signal.signal(signal.SIGTERM, _stop)
+    exit_on_sigterm()
     sys.exit(0 if measure_all(names or VERBS, options) else 1)
 
 
@@ -78,7 +77,7 @@ def measure_all(names: Iterable[str], options: Options) -> bool:
 def _measure(name: str, options: Options) -> bool:
     """A verb that cannot be measured does not stop the others."""
     try:
-        outcome: Outcome = importlib.import_module(f"verbs.{name}").run(options)
+        outcome: Outcome = importlib.import_module(f"definitions.{name}").run(options)
     except PipelineError as error:
         say(f"{name}: {error}")
         return False
@@ -94,11 +93,5 @@ def _listed(text: str | None) -> tuple[str, ...] | None:
     return None if text is None else tuple(text.split(","))
 
 
-def _stop(number: int, frame: FrameType | None) -> None:
-    """Let SIGTERM stop what was started on the way out."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    sys.exit(128 + number)
-
-
 if __name__ == "__main__":
-    run_calmly(main)
+    run_cli(main)

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.files.lock import exclusive
 from ecommerce_pipeline.interval import DAY, DataInterval
-from ecommerce_pipeline.lock import exclusive
 from ecommerce_pipeline.specification import EXTRACT_STEPS
 from runner import IntervalRunner
 

@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ecommerce_pipeline.command import main
+from ecommerce_pipeline.context import RunSettings
 from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.harness.command_line import main
 from ecommerce_pipeline.interval import DataInterval
-from ecommerce_pipeline.record import FAILED, RUNNING, IntervalRun, interval_run_from_json
-from ecommerce_pipeline.variant import VariantSettings
+from ecommerce_pipeline.interval_run import FAILED, RUNNING, IntervalRun, interval_run_from_json
 
 HERE = Path(__file__).parent
 
@@ -32,7 +32,7 @@ class Cron:
     def __init__(self, pipeline: str = "pipeline") -> None:
         self._pipeline = HERE / f"{pipeline}.py"
 
-    def start(self, settings: VariantSettings) -> None:
+    def start(self, settings: RunSettings) -> None:
         """Remember the settings; there is nothing to start."""
         self._settings = settings
 
@@ -53,7 +53,7 @@ class Cron:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             command = [sys.executable, str(self._pipeline), *map(str, intervals)]
-            environment = {**os.environ, **self._settings.environment}
+            environment = {**os.environ, **self._settings.to_environment()}
             subprocess.run(
                 command,
                 env=environment,

@@ -18,11 +18,11 @@ from tenacity import (
 )
 
 from ecommerce_pipeline import steps
-from ecommerce_pipeline.atomic import atomic_file
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.errors import PipelineError
-from ecommerce_pipeline.execution import run_step
-from ecommerce_pipeline.record import FAILED, RUNNING, SUCCESS, IntervalRun, StepRun, to_json
+from ecommerce_pipeline.execution.step_client import run_step
+from ecommerce_pipeline.files.atomic import atomic_file
+from ecommerce_pipeline.interval_run import FAILED, RUNNING, SUCCESS, IntervalRun, StepRun, to_json
 from ecommerce_pipeline.specification import MAX_PARALLEL_STEPS, STEP_BY_NAME
 
 
@@ -61,7 +61,7 @@ class IntervalRunner:
         attempts = Retrying(
             stop=stop_after_attempt(1 + specification.retries),
             wait=wait_exponential(multiplier=specification.retry_delay_seconds),
-            retry=retry_if_exception(_may_pass),
+            retry=retry_if_exception(is_retryable),
             before=lambda state: self._begin(name, state),
             reraise=True,
         )
@@ -109,5 +109,5 @@ class IntervalRunner:
             temporary.write_text(json.dumps(to_json(interval_run), indent=2))
 
 
-def _may_pass(error: BaseException) -> bool:
+def is_retryable(error: BaseException) -> bool:
     return isinstance(error, PipelineError) and error.retryable

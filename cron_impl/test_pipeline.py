@@ -14,15 +14,15 @@ import pytest
 
 import noop
 import pipeline
-from ecommerce_pipeline import step_server
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.datasets import load_dataset
+from ecommerce_pipeline.execution import step_server
+from ecommerce_pipeline.files.lock import exclusive
 from ecommerce_pipeline.interval import DataInterval
-from ecommerce_pipeline.lock import exclusive
-from ecommerce_pipeline.record import IntervalRun, interval_run_from_json
+from ecommerce_pipeline.interval_run import IntervalRun, interval_run_from_json
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.specification import EXTRACT_STEPS, STEP_NAMES
-from proof.control import advance_source, fill_source, run_control
+from pipeline_verification.harness.control import advance_source, fill_source, run_control
 
 FIRST_DAY, SECOND_DAY = "2025-01-01", "2025-01-02"
 

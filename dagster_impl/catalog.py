@@ -16,11 +16,11 @@ from sqlglot.errors import SqlglotError
 from sqlglot.lineage import Node, lineage
 from tabulate import tabulate
 
-from ecommerce_pipeline import warehouse
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.contract import TABLE_BY_NAME, Table
-from ecommerce_pipeline.dbt_manifest import manifest_file
+from ecommerce_pipeline.dbt_runner.manifest import manifest_file
 from ecommerce_pipeline.result import StepResult
+from ecommerce_pipeline.storage import warehouse
 
 OURS: dict[str, Any] = {"owners": ["team:data-platform"], "tags": {"daily": ""}}
 PREVIEW_ROWS = 5
@@ -28,7 +28,7 @@ PERSONAL_COLUMNS = ("email", "name")  # never in a preview: the event log keeps 
 MANIFEST: Mapping[str, Any] = json.loads(manifest_file().read_text())
 HISTORY = dg.AssetKey(["snapshots", "snap_customers"])
 CUSTOMERS = dg.AssetKey(["marts", "dim_customers"])
-_FILES_OF = {"customers_present": ["customers"], "loaded_intervals": list(TABLE_BY_NAME)}
+_FILES_OF = {"current_customer_keys": ["customers"], "loaded_intervals": list(TABLE_BY_NAME)}
 
 Result: TypeAlias = dg.MaterializeResult[Any]
 ToVerdicts: TypeAlias = Callable[[StepContext, dg.Failure | None], Iterable[dg.AssetCheckResult]]

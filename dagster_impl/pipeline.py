@@ -17,11 +17,12 @@ import dagster as dg
 from dagster_dbt import dbt_assets
 
 import catalog
-from ecommerce_pipeline import step_server, steps
+from ecommerce_pipeline import steps
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.contract import TABLES, Table
 from ecommerce_pipeline.errors import PipelineError
-from ecommerce_pipeline.execution import run_step
+from ecommerce_pipeline.execution import step_server
+from ecommerce_pipeline.execution.step_client import run_step
 from ecommerce_pipeline.interval import DAY, DataInterval
 from ecommerce_pipeline.result import StepResult
 from ecommerce_pipeline.specification import STEP_BY_NAME
@@ -98,7 +99,7 @@ def end_with_run() -> None:
         threading.Thread(target=wait_and_end, args=[run], daemon=True).start()
 
 
-def as_specified(step: str) -> dict[str, Any]:
+def task_options(step: str) -> dict[str, Any]:
     """The step's own name and retries, and the warehouse's pool, which has one slot."""
     specification = STEP_BY_NAME[step]
     return {
@@ -115,7 +116,7 @@ def as_specified(step: str) -> dict[str, Any]:
 def asset(step: str, spec: dg.AssetSpec) -> AssetDecorator:
     """Decorate the step that makes one asset of ours."""
     ours = spec.merge_attributes(**catalog.OURS)
-    return dg.multi_asset(specs=[ours], **DAILY, **as_specified(step))
+    return dg.multi_asset(specs=[ours], **DAILY, **task_options(step))
 
 
 source_tables = [
@@ -134,7 +135,7 @@ source_tables = [
         dg.AssetCheckSpec("source_is_fresh", asset=table.key, blocking=True)
         for table in source_tables
     ],
-    **as_specified("check_source_freshness"),
+    **task_options("check_source_freshness"),
 )
 def check_source_freshness(context: CheckContext, pipeline: Pipeline) -> Verdicts:
     """Fail when the source's newest row before the interval's end is too old at that end."""
@@ -161,41 +162,41 @@ def extract(table: Table) -> dg.AssetsDefinition:
     return extract_table
 
 
-@dg.multi_asset(specs=catalog.raw_tables(), **DAILY, **as_specified("load_raw"))
+@dg.multi_asset(specs=catalog.raw_tables(), **DAILY, **task_options("load_raw"))
 def load_raw(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Iterator[Made]:
     """Merge the interval's landing files into the warehouse's raw schema in one transaction."""
     step, _ = pipeline.run(context)
     yield from catalog.loaded(step, context.selected_asset_keys)
 
 
-@dbt_assets(select="resource_type:model,staging", **DBT, **as_specified("dbt_run_staging"))
+@dbt_assets(select="resource_type:model,staging", **DBT, **task_options("dbt_run_staging"))
 def dbt_run_staging(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Iterator[Made]:
     """Build the staging views."""
     step, _ = pipeline.run(context)
     yield from catalog.built(step, "staging", context.selected_asset_keys)
 
 
-@dg.multi_asset_check(specs=catalog.dbt_tests("staging_tests"), **as_specified("dbt_test_staging"))
+@dg.multi_asset_check(specs=catalog.dbt_tests("staging_tests"), **task_options("dbt_test_staging"))
 def dbt_test_staging(context: CheckContext, pipeline: Pipeline) -> Verdicts:
     """Test the sources and the staging views: the gate before any mart."""
     yield from pipeline.check(context, catalog.dbt_verdicts("staging_tests"))
 
 
-@dbt_assets(select="resource_type:snapshot", **DBT, **as_specified("dbt_snapshot"))
+@dbt_assets(select="resource_type:snapshot", **DBT, **task_options("dbt_snapshot"))
 def dbt_snapshot(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Iterator[Made]:
     """Record the customers' history."""
     step, _ = pipeline.run(context)
     yield from catalog.built(step, "snapshots", context.selected_asset_keys)
 
 
-@dbt_assets(select="resource_type:model", exclude="staging", **DBT, **as_specified("dbt_run_marts"))
+@dbt_assets(select="resource_type:model", exclude="staging", **DBT, **task_options("dbt_run_marts"))
 def dbt_run_marts(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Iterator[Made]:
     """Build the marts."""
     step, _ = pipeline.run(context)
     yield from catalog.built(step, "marts", context.selected_asset_keys)
 
 
-@dg.multi_asset_check(specs=catalog.dbt_tests("marts_tests"), **as_specified("dbt_test_marts"))
+@dg.multi_asset_check(specs=catalog.dbt_tests("marts_tests"), **task_options("dbt_test_marts"))
 def dbt_test_marts(context: CheckContext, pipeline: Pipeline) -> Verdicts:
     """Test the marts and the snapshot: the gate before publishing."""
     yield from pipeline.check(context, catalog.dbt_verdicts("marts_tests"))
@@ -213,7 +214,7 @@ revenue = dg.AssetKey(["marts", "daily_revenue_by_category"])
             blocking=True,
         )
     ],
-    **as_specified("validate_output"),
+    **task_options("validate_output"),
 )
 def validate_output(context: CheckContext, pipeline: Pipeline) -> Verdicts:
     """Reconcile rows and money between the source interval, raw and the marts."""
@@ -225,13 +226,13 @@ def validate_output(context: CheckContext, pipeline: Pipeline) -> Verdicts:
     dg.AssetSpec(
         "published_warehouse",
         deps=dbt_run_marts.keys | dbt_snapshot.keys,
-        description="The readers' copy of the marts and the customers' history.",
+        description="The published copy of the marts and the customers' history.",
         group_name="published",
         kinds={"duckdb", "parquet"},
     ),
 )
 def publish(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Made:
-    """Replace the readers' copy atomically."""
+    """Replace the published copy atomically."""
     step, result = pipeline.run(context)
     return catalog.written(result, step.run.published)
 

@@ -21,13 +21,15 @@ import dagster as dg
 from dagster._core.execution.backfill import BulkActionStatus
 
 from client import LOCATION, PARTITION_TAG, Client, Run
-from ecommerce_pipeline.command import main
-from ecommerce_pipeline.dbt_manifest import manifest_file
+from ecommerce_pipeline.context import RunSettings
+from ecommerce_pipeline.dbt_runner.manifest import manifest_file
 from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.execution.processes import free_port
+from ecommerce_pipeline.harness.command_line import main
+from ecommerce_pipeline.harness.services import Service
+from ecommerce_pipeline.harness.variant import shared_step_server
 from ecommerce_pipeline.interval import DataInterval
-from ecommerce_pipeline.record import FAILED, RUNNING, SKIPPED, SUCCESS, IntervalRun, StepRun
-from ecommerce_pipeline.service import Service, free_port
-from ecommerce_pipeline.variant import VariantSettings, shared_step_server
+from ecommerce_pipeline.interval_run import FAILED, RUNNING, SKIPPED, SUCCESS, IntervalRun, StepRun
 
 HERE = Path(__file__).parent
 HOST = "127.0.0.1"
@@ -59,7 +61,7 @@ class Dagster:
         self.addresses: Mapping[str, str] = {}
         self._stack = ExitStack()
 
-    def start(self, settings: VariantSettings) -> None:
+    def start(self, settings: RunSettings) -> None:
         """Start step server and services; wait until the code is loaded and all are healthy.
 
         Raises:
@@ -72,7 +74,7 @@ class Dagster:
         manifest_file()  # here, and not in every process that loads the code
         self._environment = {
             **{k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"},
-            **settings.environment,
+            **settings.to_environment(),
             **self._stack.enter_context(shared_step_server(self._pipeline)),
             "DAGSTER_HOME": str(self._home),
             "DAGSTER_DISABLE_TELEMETRY": "1",
@@ -119,9 +121,9 @@ class Dagster:
         """Start again what has ended, as a service manager would; the daemon after the code."""
         if self.services[CODE_SERVER].process.poll() is not None:
             self._restart_code_server()
-        self.services[WEBSERVER].keep_running()
+        self.services[WEBSERVER].restart_if_exited()
         if self._code_is_served():
-            self.services[DAEMON].keep_running()
+            self.services[DAEMON].restart_if_exited()
 
     def until(self, look: Callable[[], T | None]) -> T:
         """Look until there is something to see, and keep the services up meanwhile."""
@@ -166,7 +168,7 @@ class Dagster:
         first; ``keep_up`` starts it again once the code is served.
         """
         self.services[DAEMON].stop()
-        self.services[CODE_SERVER].keep_running()
+        self.services[CODE_SERVER].restart_if_exited()
         self._report_lost_runs()
 
     def _report_lost_runs(self) -> None:
@@ -202,7 +204,7 @@ class Dagster:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             for service in self.services.values():
-                service.must_run()
+                service.raise_if_exited()
             with suppress(OSError):  # while nobody listens yet
                 if condition():
                     return

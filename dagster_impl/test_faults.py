@@ -13,15 +13,16 @@ import psutil
 import pytest
 
 from client import Run
+from ecommerce_pipeline.context import RunSettings
 from ecommerce_pipeline.datasets import load_dataset
+from ecommerce_pipeline.harness.variant import started
 from ecommerce_pipeline.interval import days, parse_day
-from ecommerce_pipeline.record import SUCCESS, IntervalRun
+from ecommerce_pipeline.interval_run import SUCCESS, IntervalRun
 from ecommerce_pipeline.run_directory import RunDirectory
-from ecommerce_pipeline.variant import VariantSettings, started
-from proof import faults
-from proof.compare import compare
-from proof.control import fill_source, run_control
-from proof.faults import DAYS, Fault, Stage
+from pipeline_verification.compare import compare
+from pipeline_verification.harness import fault_injection
+from pipeline_verification.harness.control import fill_source, run_control
+from pipeline_verification.harness.fault_injection import DAYS, Fault, Stage
 from run import CODE_SERVER, Dagster
 
 ITSELF = "itself"
@@ -40,7 +41,7 @@ class Scene:
     """A running variant, in a folder whose second day is about to be interrupted."""
 
     stage: Stage
-    settings: VariantSettings
+    settings: RunSettings
     variant: Dagster
 
     def launch(self) -> str:
@@ -83,10 +84,14 @@ class Scene:
         self, step: str, victims: Callable[[], list[psutil.Process]], seen: Callable[[], bool]
     ) -> float | None:
         """SIGKILL the victims while the step is at work; how long until the API tells of it."""
-        with faults.frozen_step(self.settings.run, self.stage.interval, step) as process:
-            moment = faults.kill(victims())
-        detected = faults.seconds_until(seen, faults.PATIENCE_SECONDS, since=moment)
-        faults.wait_for(lambda: faults.has_ended(process), f"{step} to end with its client")
+        with fault_injection.frozen_step(self.settings.run, self.stage.interval, step) as process:
+            moment = fault_injection.kill(victims())
+        detected = fault_injection.seconds_until(
+            seen, fault_injection.PATIENCE_SECONDS, since=moment
+        )
+        fault_injection.wait_for(
+            lambda: fault_injection.has_ended(process), f"{step} to end with its client"
+        )
         return detected
 
     def slow_start(self, name: str) -> None:
@@ -96,7 +101,7 @@ class Scene:
         deadline = time.monotonic() + SLOW_START_SECONDS
         while time.monotonic() < deadline:
             self.variant.keep_up()
-            time.sleep(faults.POLL_SECONDS)
+            time.sleep(fault_injection.POLL_SECONDS)
         process.resume()
 
     def conclude(self, run_id: str, fault: Fault) -> IntervalRun:
@@ -109,7 +114,7 @@ class Scene:
     def compare(self, fault: Fault) -> None:
         """Note whether what is left equals the run left alone, and insist on it."""
         differences = self.stage.differences(self.settings.run)
-        faults.note("dagster", replace(fault, equal=not differences))
+        fault_injection.note("dagster", replace(fault, equal=not differences))
         assert differences == []
 
     def times_done(self) -> Counter[str]:
@@ -119,7 +124,7 @@ class Scene:
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
-    return faults.prepare_stage(tmp_path_factory.mktemp("stage"))
+    return fault_injection.prepare_stage(tmp_path_factory.mktemp("stage"))
 
 
 @pytest.fixture
@@ -149,11 +154,13 @@ def test_a_killed_run_is_resumed(scene: Scene) -> None:
     step = "dbt_run_staging"
     run_id = scene.launch()
     run = scene.settings.run
-    with faults.frozen_step(run, scene.stage.interval, step):
+    with fault_injection.frozen_step(run, scene.stage.interval, step):
         orphan = scene.step_process(run_id, step)
-        moment = faults.kill([scene.run_process(run_id)])
-        faults.wait_for(lambda: faults.has_ended(orphan), "the step to end with its run", 10)
-    detected = faults.seconds_until(lambda: scene.has_failed(run_id), 60, since=moment)
+        moment = fault_injection.kill([scene.run_process(run_id)])
+        fault_injection.wait_for(
+            lambda: fault_injection.has_ended(orphan), "the step to end with its run", 10
+        )
+    detected = fault_injection.seconds_until(lambda: scene.has_failed(run_id), 60, since=moment)
     scene.conclude(run_id, Fault("the run's process", step, detected, ITSELF))
     assert detected is not None
     assert (scene.times_done()["load_raw"], scene.times_done()[step]) == (1, 1)
@@ -163,8 +170,8 @@ def test_a_run_outlives_daemon_and_webserver(scene: Scene) -> None:
     """While they are away the steps go on; nothing is done twice."""
     step = "dbt_test_staging"
     run_id = scene.launch()
-    with faults.frozen_step(scene.settings.run, scene.stage.interval, step):
-        faults.kill(scene.services("daemon", "webserver"))
+    with fault_injection.frozen_step(scene.settings.run, scene.stage.interval, step):
+        fault_injection.kill(scene.services("daemon", "webserver"))
     scene.conclude(run_id, Fault("the daemon and the webserver", step, None, ITSELF))
     assert set(scene.times_done().values()) == {1}
 
@@ -187,7 +194,7 @@ def test_a_run_that_died_with_its_code_server_is_resumed(scene: Scene) -> None:
 
 def test_an_interval_waits_for_the_code_server(scene: Scene) -> None:
     """One that is triggered while the code server is away is launched once it is there again."""
-    faults.kill(scene.services(CODE_SERVER))
+    fault_injection.kill(scene.services(CODE_SERVER))
     scene.variant.keep_up()
     scene.slow_start(CODE_SERVER)
     assert scene.variant.run_interval(scene.stage.interval).state == SUCCESS
@@ -198,9 +205,11 @@ def test_after_a_power_cut_the_interval_is_run_again(scene: Scene) -> None:
     """Nothing is left to see the death; the services' next start gives up what was unfinished."""
     step = "dbt_run_marts"
     run_id = scene.launch()
-    with faults.frozen_step(scene.settings.run, scene.stage.interval, step):
+    with fault_injection.frozen_step(scene.settings.run, scene.stage.interval, step):
         services = scene.services("daemon", "webserver", CODE_SERVER)
-        faults.kill([*services, scene.run_process(run_id), scene.step_process(run_id, step)])
+        fault_injection.kill(
+            [*services, scene.run_process(run_id), scene.step_process(run_id, step)]
+        )
     scene.variant.stop()
     scene.variant.start(scene.settings)
     interval_run = scene.variant.run_interval(scene.stage.interval)
@@ -217,7 +226,7 @@ def test_a_backfill_run_twice_leaves_the_same_tables(tmp_path: Path) -> None:
     shutil.copytree(control.path, run.path)
     left_alone = run_control(control.path, *map(str, week))
     assert left_alone.returncode == 0, left_alone.stderr
-    settings = VariantSettings(run=run, source_url=f"sqlite:///{run.source_file}")
+    settings = RunSettings(run=run, source_url=f"sqlite:///{run.source_file}")
     with started(Dagster(), settings) as variant:
         for _ in range(2):
             runs = variant.backfill(week)

@@ -20,14 +20,15 @@ import pytest
 import catalog
 import noop
 import pipeline
-from ecommerce_pipeline import journal, step_server
+from ecommerce_pipeline.context import RunSettings
 from ecommerce_pipeline.contract import ORDERS, TABLE_BY_NAME
 from ecommerce_pipeline.datasets import load_dataset
+from ecommerce_pipeline.execution import step_server
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.specification import STEP_BY_NAME, STEP_NAMES, STEPS
-from ecommerce_pipeline.variant import VariantSettings
-from proof.control import advance_source, fill_source
+from ecommerce_pipeline.storage import journal
+from pipeline_verification.harness.control import advance_source, fill_source
 from run import Dagster
 
 FIRST_DAY, SECOND_DAY = "2025-01-01", "2025-01-02"
@@ -84,7 +85,7 @@ def services(
     variant = Dagster()
     before = set(psutil.Process().children(recursive=True))
     try:
-        variant.start(VariantSettings(run=run, source_url=f"sqlite:///{run.source_file}"))
+        variant.start(RunSettings(run=run, source_url=f"sqlite:///{run.source_file}"))
         yield variant
     finally:
         variant.stop()

@@ -17,7 +17,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from ecommerce_pipeline.errors import PipelineError
-from proof.environments import ROOT
+from pipeline_verification.harness.environments import ROOT
 from website import pages, readmes
 from website.results import Results
 from website.tools import tools
@@ -63,7 +63,7 @@ def build(results: Path, site: Path) -> None:
         done = subprocess.run(zensical, cwd=folder, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             sys.stderr.write(done.stdout + done.stderr)
-            raise PipelineError("the site cannot be built", "mend what is named above")
+            raise PipelineError("the site cannot be built", "fix what is named above")
         shutil.rmtree(site, ignore_errors=True)
         shutil.copytree(Path(folder) / "site", site)
 

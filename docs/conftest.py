@@ -13,8 +13,8 @@ from playwright.sync_api import Browser
 
 import build
 import samples
-from proof import browser
-from proof.environments import variant_names
+from pipeline_verification.harness import browser
+from pipeline_verification.harness.environments import variant_names
 
 
 @pytest.fixture

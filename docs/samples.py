@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from proof.badge import badge
-from proof.environments import ROOT
+from pipeline_verification.conformance.badge import badge
+from pipeline_verification.harness.environments import ROOT
 
 MACHINE = {
     "cpu": "sample",

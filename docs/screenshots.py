@@ -16,14 +16,15 @@ from typing import Any
 from playwright.sync_api import Browser, Page, ViewportSize
 from playwright.sync_api import Error as BrowserError
 
+from ecommerce_pipeline.context import RunSettings
 from ecommerce_pipeline.datasets import load_dataset
 from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.harness.variant import started
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.run_directory import RunDirectory
-from ecommerce_pipeline.variant import VariantSettings, started
-from proof import browser
-from proof.control import advance_source, fill_source
-from proof.remote import RemoteVariant
+from pipeline_verification.harness import browser
+from pipeline_verification.harness.control import advance_source, fill_source
+from pipeline_verification.harness.remote_variant import RemoteVariant
 from website.tools import Screen, Tool, tools
 
 IMAGES = Path(__file__).parent / "pages" / "images"
@@ -67,7 +68,7 @@ def take(tool: Tool) -> None:
         run.path.mkdir()
         url = f"sqlite:///{run.source_file}"
         variant = RemoteVariant(tool.name, run.path / "host.log")
-        with started(variant, VariantSettings(run, url), say), browser.chromium() as chromium:
+        with started(variant, RunSettings(run, url), say), browser.chromium() as chromium:
             run_id = _run_two_days(variant, url)
             address = next(iter(variant.addresses.values()), "")
             try:

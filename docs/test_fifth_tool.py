@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import samples
-from proof.environments import CONTROL, ROOT, variant_names
+from pipeline_verification.harness.environments import CONTROL, ROOT, variant_names
 
 TOY = "toy"
 LEFT_OUT = ("*.lock", "runs", "site", "target", "logs", "__pycache__", "[.]*")

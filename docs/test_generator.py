@@ -14,7 +14,7 @@ import build
 import samples
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.specification import STEPS
-from proof.environments import ROOT
+from pipeline_verification.harness.environments import ROOT
 from website import charts, cut, numbers, pages
 from website.evidence import Evidence
 from website.results import Measured, Results

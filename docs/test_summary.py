@@ -9,7 +9,7 @@ import pytest
 
 import samples
 from ecommerce_pipeline.errors import PipelineError
-from proof.environments import ROOT
+from pipeline_verification.harness.environments import ROOT
 from website import summary, tool_summary
 from website.numbers import TIMES as X
 from website.readmes import Place, places
@@ -95,7 +95,7 @@ def test_a_table_is_replaced_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_another_table_is_refused(tmp_path: Path) -> None:
-    """A README whose table is out of date fails with the command that mends it."""
+    """A README whose table is out of date fails with the command that fixes it."""
     readme = tmp_path / "README.md"
     readme.write_text(TEXT)
     with pytest.raises(PipelineError, match=r"'b' of .*README\.md is not that .* docs -- readme"):

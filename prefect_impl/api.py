@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import httpx
 
-from ecommerce_pipeline.record import FAILED, RUNNING, SKIPPED, SUCCESS, IntervalRun, StepRun
+from ecommerce_pipeline.interval_run import FAILED, RUNNING, SKIPPED, SUCCESS, IntervalRun, StepRun
 from ecommerce_pipeline.specification import STEP_NAMES
 
 POLL_SECONDS = 0.2

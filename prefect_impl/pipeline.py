@@ -34,14 +34,15 @@ from constants import (
     SETTINGS_VARIABLE,
     WAREHOUSE,
 )
-from ecommerce_pipeline import journal, source, steps
+from ecommerce_pipeline import source, steps
 from ecommerce_pipeline.context import StepContext
-from ecommerce_pipeline.datasets import advance, load_dataset, start_anew
+from ecommerce_pipeline.datasets import advance, load_dataset, reset_source
 from ecommerce_pipeline.errors import PipelineError
-from ecommerce_pipeline.execution import run_step
+from ecommerce_pipeline.execution.step_client import run_step
 from ecommerce_pipeline.interval import DAY, DataInterval, days
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.specification import EXTRACT_STEPS, MAX_PARALLEL_STEPS, STEP_BY_NAME
+from ecommerce_pipeline.storage import journal
 
 LEASE_SECONDS = 60.0  # Prefect's shortest: how long a killed run keeps the warehouse
 GRACE_SECONDS = 30.0  # by then run_step has killed a step that takes too long
@@ -58,7 +59,7 @@ def step_context(interval: DataInterval) -> StepContext:
     return StepContext.from_environment(interval, {**settings, **secrets})
 
 
-def may_pass(_: Task[..., Any], __: TaskRun, state: State[Any]) -> bool:
+def is_retryable(_: Task[..., Any], __: TaskRun, state: State[Any]) -> bool:
     """Whether trying again may help; a failed test or a refused schema stays what it is."""
     error = state.result(raise_on_failure=False)
     return not isinstance(error, PipelineError) or error.retryable
@@ -70,7 +71,7 @@ def may_pass(_: Task[..., Any], __: TaskRun, state: State[Any]) -> bool:
     cache_policy=INPUTS - "context" + RUN_ID,
     cache_expiration=timedelta(days=7),
     persist_result=True,
-    retry_condition_fn=may_pass,
+    retry_condition_fn=is_retryable,
 )
 def run(step: str, context: StepContext) -> Rows:
     """Run one step of the specification in a process of its own, which dies with this one."""
@@ -79,7 +80,7 @@ def run(step: str, context: StepContext) -> Rows:
     return dict(result.rows)
 
 
-def as_specified(step: str) -> Task[[str, StepContext], Rows]:
+def task_options(step: str) -> Task[[str, StepContext], Rows]:
     """The task with the step's own name, retries and time-out."""
     specification = STEP_BY_NAME[step]
     return run.with_options(
@@ -150,11 +151,11 @@ def pipeline(interval: str | None = None) -> dict[str, Rows]:
 
     def step(name: str) -> None:
         upstream = [rows[other] for other in STEP_BY_NAME[name].upstream]
-        rows[name] = as_specified(name)(name, context, wait_for=upstream)
+        rows[name] = task_options(name)(name, context, wait_for=upstream)
 
     step("check_source_freshness")
     fresh = [rows["check_source_freshness"]]
-    extract = as_specified(EXTRACT_STEPS[0])
+    extract = task_options(EXTRACT_STEPS[0])
     extracts = extract.map(EXTRACT_STEPS, unmapped(context), wait_for=fresh)
     extracts.wait()
     rows.update(zip(EXTRACT_STEPS, extracts.result(), strict=True))
@@ -195,7 +196,7 @@ def report(context: StepContext, rows: dict[str, Rows]) -> None:
     create_markdown_artifact(
         f"# {interval.label}\n\n"
         f"- [Dashboard]({run.dashboard.as_uri()})\n"
-        f"- Readers' copy: `{run.published}`\n"
+        f"- Published copy: `{run.published}`\n"
         f"- Record of all runs: `{run.record}`\n",
         key="report",
         description=f"What the run of {interval} left",
@@ -209,7 +210,7 @@ def small_shop() -> str:
     os.environ["PIPELINE_RUN_DIR"] = str(run.path)
     dataset = load_dataset("synthetic")
     with closing(source.connect(f"sqlite:///{run.source_file}")) as database:
-        start_anew(database)
+        reset_source(database)
         return advance(database, dataset, dataset.first_day).isoformat()
 
 

@@ -25,12 +25,14 @@ from constants import (
     PIPELINE_FLOW,
     WORK_POOL,
 )
-from ecommerce_pipeline.command import main
+from ecommerce_pipeline.context import RunSettings
 from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.execution.processes import free_port
+from ecommerce_pipeline.harness.command_line import main
+from ecommerce_pipeline.harness.services import Service
+from ecommerce_pipeline.harness.variant import shared_step_server
 from ecommerce_pipeline.interval import DataInterval
-from ecommerce_pipeline.record import IntervalRun
-from ecommerce_pipeline.service import Service, free_port
-from ecommerce_pipeline.variant import VariantSettings, shared_step_server
+from ecommerce_pipeline.interval_run import IntervalRun
 
 HERE = Path(__file__).parent
 USER = "admin"
@@ -54,7 +56,7 @@ class Prefect:
         """The user interface, with where its password is."""
         return self._addresses
 
-    def start(self, settings: VariantSettings) -> None:
+    def start(self, settings: RunSettings) -> None:
         """Start step server, server and worker, deploy, and wait until the worker is online.
 
         Raises:
@@ -111,7 +113,7 @@ class Prefect:
         """Wait for a flow run's end and keep the services up; a crash that is resumed is no end."""
         while True:
             for service in self.services.values():
-                service.keep_running()
+                service.restart_if_exited()
             try:
                 run = self.api.read_run(run_id)
             except httpx.TransportError:
@@ -129,7 +131,7 @@ class Prefect:
     def _wait_until(self, name: str, is_up: Callable[[], bool]) -> None:
         deadline = time.monotonic() + START_SECONDS
         while not is_up():
-            self.services[name].must_run()
+            self.services[name].raise_if_exited()
             if time.monotonic() > deadline:
                 raise PipelineError(
                     f"prefect {name} is not up after {START_SECONDS:g} s",
@@ -137,11 +139,11 @@ class Prefect:
                 )
             time.sleep(POLL_SECONDS)
 
-    def _deploy(self, settings: VariantSettings) -> None:
+    def _deploy(self, settings: RunSettings) -> None:
         """Tell the server of the flows; unscheduled, as a data set's days are not due today."""
         file = f"{self._pipeline}.py"
         command = [sys.executable, str(HERE / "deployment.py"), file, "--unscheduled"]
-        environment = {**self._environment, **settings.environment}
+        environment = {**self._environment, **settings.to_environment()}
         log = self._logs / "deployment.log"
         with log.open("wb") as output:
             done = subprocess.run(
@@ -151,14 +153,14 @@ class Prefect:
             raise PipelineError("the flows could not be deployed", f"read {log}")
 
 
-def prefect_environment(settings: VariantSettings, address: str, auth: str) -> dict[str, str]:
+def prefect_environment(settings: RunSettings, address: str, auth: str) -> dict[str, str]:
     """The variables of server, worker and deployment; the README says why each is there.
 
     The pipeline's own settings are not among them: they reach it through the server.
     """
     home = settings.run.tool_home
     host, port = address.removeprefix("http://").split(":")
-    left_out = {"PYTHONDONTWRITEBYTECODE", "PIPELINE_SLACK_WEBHOOK_URL", *settings.environment}
+    left_out = {"PYTHONDONTWRITEBYTECODE", "PIPELINE_SLACK_WEBHOOK_URL", *settings.to_environment()}
     return {
         **{key: value for key, value in os.environ.items() if key not in left_out},
         "DO_NOT_TRACK": "1",

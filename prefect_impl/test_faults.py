@@ -11,11 +11,11 @@ import psutil
 import pytest
 
 from constants import BACKFILL_DEPLOYMENT, BACKFILL_FLOW, PIPELINE_DEPLOYMENT, PIPELINE_FLOW
+from ecommerce_pipeline.harness.variant import started
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.specification import STEP_NAMES
-from ecommerce_pipeline.variant import started
-from proof import faults
-from proof.faults import DAYS, Fault, Stage
+from pipeline_verification.harness import fault_injection
+from pipeline_verification.harness.fault_injection import DAYS, Fault, Stage
 from run import Prefect
 
 BY_AUTOMATION = "itself: the automation resume-crashed-runs"
@@ -43,21 +43,23 @@ class Scene:
 
     def kill_flow_run(self, run_id: str, step: str, *others: psutil.Process) -> float | None:
         """SIGKILL it during a step; how long the API goes on to say that it is running."""
-        with faults.frozen_step(self.run, self.stage.interval, step) as process:
-            moment = faults.kill([*others, self.flow_run_process()])
-        detected = faults.seconds_until(
+        with fault_injection.frozen_step(self.run, self.stage.interval, step) as process:
+            moment = fault_injection.kill([*others, self.flow_run_process()])
+        detected = fault_injection.seconds_until(
             lambda: self.variant.api.read_run(run_id)["state_type"] != "RUNNING",
-            faults.PATIENCE_SECONDS,
+            fault_injection.PATIENCE_SECONDS,
             since=moment,
         )
-        faults.wait_for(lambda: faults.has_ended(process), f"{step} to end with its client")
+        fault_injection.wait_for(
+            lambda: fault_injection.has_ended(process), f"{step} to end with its client"
+        )
         return detected
 
     def conclude(self, run_id: str, fault: Fault) -> None:
         """Wait until the flow run has ended by itself, compare, and note the fault."""
         self.variant.wait(run_id)
         differences = self.stage.differences(self.run)
-        faults.note("prefect", replace(fault, equal=not differences))
+        fault_injection.note("prefect", replace(fault, equal=not differences))
         assert self.variant.api.read_run(run_id)["state_name"] == "Completed"
         assert differences == []
         assert '"kind": "failure"' not in self.run.notifications.read_text()
@@ -69,7 +71,7 @@ class Scene:
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
-    return faults.prepare_stage(tmp_path_factory.mktemp("stage"))
+    return fault_injection.prepare_stage(tmp_path_factory.mktemp("stage"))
 
 
 @pytest.fixture
@@ -121,7 +123,7 @@ def test_a_flow_run_outlives_its_server(scene: Scene) -> None:
     step = "dbt_run_staging"
     run_id = scene.start_interval()
     server = psutil.Process(scene.variant.services["server"].process.pid)
-    with faults.frozen_step(scene.run, scene.stage.interval, step):
-        faults.kill([server])
+    with fault_injection.frozen_step(scene.run, scene.stage.interval, step):
+        fault_injection.kill([server])
     scene.conclude(run_id, Fault("the server", step, None, BY_RESTART))
     assert set(scene.times_done().values()) == {1}

@@ -31,20 +31,21 @@ import deployment
 import noop
 import pipeline as module
 from constants import PIPELINE_DEPLOYMENT, PIPELINE_FLOW, WAREHOUSE, WORK_POOL
-from ecommerce_pipeline import journal, step_server
 from ecommerce_pipeline.datasets import load_dataset
+from ecommerce_pipeline.execution import step_server
 from ecommerce_pipeline.interval import DataInterval, parse_day
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.specification import EXTRACT_STEPS, STEP_NAMES, STEPS
+from ecommerce_pipeline.storage import journal
 from pipeline import (
-    as_specified,
     backfill,
     interval_of,
     notify_failure,
     pipeline,
     step_context,
+    task_options,
 )
-from proof.control import advance_source, fill_source
+from pipeline_verification.harness.control import advance_source, fill_source
 
 FIRST_DAY, SECOND_DAY, NO_OP_DAY = "2025-01-01", "2025-01-02", "2025-01-03"
 TERMINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
@@ -158,7 +159,7 @@ def test_the_artifacts_are_a_table_of_rows_and_a_report(first_day: RunDirectory)
 def test_each_task_takes_its_numbers_from_the_specification() -> None:
     """Retries, delays and the time-out of every task are those of its step."""
     for step in STEPS:
-        task = as_specified(step.name)
+        task = task_options(step.name)
         assert (task.name, task.retries) == (step.name, step.retries)
         assert task.retry_delay_seconds == [
             step.retry_delay_seconds * 2**attempt for attempt in range(step.retries)
@@ -227,8 +228,8 @@ def test_a_new_run_of_an_interval_skips_nothing(run: RunDirectory) -> None:
 
     @flow
     def extraction() -> None:
-        as_specified("extract_orders")("extract_orders", context)
-        as_specified("extract_orders")("extract_orders", context)
+        task_options("extract_orders")("extract_orders", context)
+        task_options("extract_orders")("extract_orders", context)
 
     extraction()
     assert steps_run(run) == ["extract_orders"]
@@ -247,7 +248,7 @@ def test_a_task_that_takes_too_long_leaves_no_process(
 ) -> None:
     """Prefect's own time-out ends the step's process before the task is tried again."""
     step = "check_source_freshness"
-    hasty = as_specified(step).with_options(timeout_seconds=1, retries=0)
+    hasty = task_options(step).with_options(timeout_seconds=1, retries=0)
 
     @flow
     def check() -> str | None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from ecommerce_pipeline import step_server
-from ecommerce_pipeline.source.postgres_server import running_server
+from ecommerce_pipeline.execution import step_server
+from ecommerce_pipeline.harness.postgres_server import running_server
+from support import crash_points
 
 _numbers = count()
 
@@ -23,8 +25,12 @@ def pytest_configure() -> None:
 
 @pytest.fixture(scope="session")
 def step_server_environment() -> Iterator[dict[str, str]]:
-    """The variable that names a running step server, which has dbt imported."""
-    with step_server.running() as address:
+    """The variable that names a running step server, which has dbt and the crash hook."""
+    with ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in crash_points.environment().items():
+                patch.setenv(name, value)
+            address = stack.enter_context(step_server.running())
         yield {step_server.ENVIRONMENT_VARIABLE: str(address)}
 
 

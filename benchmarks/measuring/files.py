@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from importlib.metadata import distributions
 from pathlib import Path
 
-from proof.remote import NO_OP
+from pipeline_verification.harness.remote_variant import NO_OP
 
-OUR_OWN = {"ecommerce-pipeline", "pipeline-proof"}
+OUR_OWN = {"ecommerce-pipeline", "pipeline-verification"}
 TESTS = ("test_", "conftest")
 
 

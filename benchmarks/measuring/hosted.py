@@ -11,17 +11,17 @@ from datetime import UTC, datetime
 
 import psutil
 
-from ecommerce_pipeline import journal
+from ecommerce_pipeline.context import RunSettings
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.interval import DataInterval
-from ecommerce_pipeline.record import SUCCESS, IntervalRun
+from ecommerce_pipeline.interval_run import SUCCESS, IntervalRun
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.specification import STEP_NAMES
-from ecommerce_pipeline.variant import VariantSettings
+from ecommerce_pipeline.storage import journal
 from measuring.plan import Metric, Values
 from measuring.timeline import split
-from proof.process_tree import family
-from proof.remote import RemoteVariant
+from pipeline_verification.harness.process_tree import process_tree
+from pipeline_verification.harness.remote_variant import RemoteVariant
 
 LIMIT_SECONDS = 900.0
 END_SECONDS = 60.0
@@ -43,7 +43,7 @@ def hosted(name: str, pipeline: str, run: RunDirectory) -> Iterator[RemoteVarian
     """
     run.path.mkdir(parents=True, exist_ok=True)
     variant = RemoteVariant(name, run.path / "host.log", pipeline)
-    settings = VariantSettings(run=run, source_url=f"sqlite:///{run.source_file}")
+    settings = RunSettings(run=run, source_url=f"sqlite:///{run.source_file}")
     try:
         variant.start(settings)
         yield variant
@@ -92,7 +92,7 @@ def must_be_complete(runs: Sequence[IntervalRun], intervals: Sequence[DataInterv
             raise PipelineError(f"the run of {run.interval} is {run.tool_state}", "read its logs")
         if sorted(step.name for step in run.steps) != sorted(STEP_NAMES):
             names = ", ".join(step.name for step in run.steps)
-            raise PipelineError(f"the run of {run.interval} had the steps {names}", "mend it")
+            raise PipelineError(f"the run of {run.interval} had the steps {names}", "fix it")
 
 
 def tree_cpu_seconds(pid: int) -> float:
@@ -102,7 +102,7 @@ def tree_cpu_seconds(pid: int) -> float:
     between two calls, however short it lived.
     """
     total = 0.0
-    for process in family(psutil.Process(pid)):
+    for process in process_tree(psutil.Process(pid)):
         with suppress(psutil.Error):
             times = process.cpu_times()
             total += times.user + times.system + times.children_user + times.children_system
@@ -121,7 +121,7 @@ def ended_when_overdue(variant: RemoteVariant, seconds: float = LIMIT_SECONDS) -
     def end() -> None:
         overdue.set()
         with suppress(psutil.Error):
-            tree = family(host)
+            tree = process_tree(host)
             host.terminate()
             for process in psutil.wait_procs(tree, timeout=END_SECONDS)[1]:
                 with suppress(psutil.Error):

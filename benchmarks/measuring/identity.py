@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from proof.environments import ROOT
-from proof.machine import describe
+from pipeline_verification.harness.environments import ROOT
+from pipeline_verification.harness.machine import describe
 
-MEASURED = ("shared", "dbt_project", "*_impl", "tests/proof", "benchmarks/measuring")
+MEASURED = ("shared", "dbt_project", "*_impl", "verification", "benchmarks/measuring")
 SUFFIXES = {".py", ".lock", ".toml", ".sql", ".yml", ".yaml", ".jinja", ".css"}
 MADE_BY_RUNS = {"target", "logs", "__pycache__"}
 

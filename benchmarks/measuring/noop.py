@@ -11,7 +11,7 @@ from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.run_directory import RunDirectory
 from measuring.hosted import CPU_SECONDS, SECONDS, SPLIT, cost, hosted, mean
 from measuring.plan import Metric, Values
-from proof.remote import NO_OP, RemoteVariant
+from pipeline_verification.harness.remote_variant import NO_OP, RemoteVariant
 
 METRICS: Mapping[str, Metric] = {
     "seconds": SECONDS,

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ecommerce_pipeline.atomic import atomic_file
+from ecommerce_pipeline.files.atomic import atomic_file
 from measuring.plan import Values
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from proof.environments import CONTROL, variant_names
+from pipeline_verification.harness.environments import CONTROL, variant_names
 
 Values = dict[str, float]
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ecommerce_pipeline import wording
+from ecommerce_pipeline.reporting import formatting
 
 
 def say(line: str) -> None:
@@ -41,7 +41,7 @@ def _header(case: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _title(unit: str, title: str) -> str:
-    return title if wording.says_its_unit(title, unit) else f"{title} ({unit})"
+    return title if formatting.says_its_unit(title, unit) else f"{title} ({unit})"
 
 
 def _row(told: tuple[str, Mapping[str, Any], Sequence[str]]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import jsonschema
 
-from ecommerce_pipeline.atomic import atomic_file
+from ecommerce_pipeline.files.atomic import atomic_file
 from measuring.options import Options
 from measuring.partial import Partial
 from measuring.plan import Plan

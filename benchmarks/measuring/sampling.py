@@ -153,6 +153,6 @@ def take(session: Session, case: str, number: int, folder: Path) -> Sample:
 
 def reason(error: Exception, folder: Path) -> str:
     """The error in one line that holds on any machine."""
-    text = error.fault if isinstance(error, PipelineError) else f"{type(error).__name__}: {error}"
+    text = error.message if isinstance(error, PipelineError) else f"{type(error).__name__}: {error}"
     line = " ".join(text.replace(f"{folder}/", "").replace(str(folder), "").split())
     return line[:LONGEST_REASON]

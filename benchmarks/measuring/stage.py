@@ -12,8 +12,8 @@ from ecommerce_pipeline.datasets import load_dataset
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.run_directory import RunDirectory
-from proof.compare import compare
-from proof.control import fill_source
+from pipeline_verification.compare import compare
+from pipeline_verification.harness.control import fill_source
 
 DATASET = "synthetic"
 DATA = ("landing", "warehouse.duckdb*", "published", ".published", "dashboard")

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from ecommerce_pipeline.journal import JournalEntry
-from ecommerce_pipeline.record import IntervalRun
+from ecommerce_pipeline.interval_run import IntervalRun
+from ecommerce_pipeline.storage.journal import JournalEntry
 
 Span = tuple[datetime, datetime]
 

@@ -51,11 +51,11 @@ def piece(folder: Path, reference: str) -> Piece:
     name, _, symbol = reference.partition(":")
     path = folder / name
     if not path.is_file():
-        raise PipelineError(f"{path} is missing", "mend the reference, or restore the file")
+        raise PipelineError(f"{path} is missing", "fix the reference, or restore the file")
     text = path.read_text()
     cut = _python(text, symbol) if path.suffix == ".py" else _yaml(text, symbol)
     if cut is None:
-        raise PipelineError(f"{path} has no {symbol!r}", "mend the reference, or the name")
+        raise PipelineError(f"{path} has no {symbol!r}", "fix the reference, or the name")
     return Piece(name, LANGUAGES.get(path.suffix, "text"), textwrap.dedent(cut).strip("\n"))
 
 
@@ -66,12 +66,12 @@ def section(path: Path, heading: str | None = None) -> str:
         PipelineError: there is no such file or heading.
     """
     if not path.is_file():
-        raise PipelineError(f"{path} is missing", "write it, or mend the page that quotes it")
+        raise PipelineError(f"{path} is missing", "write it, or fix the page that quotes it")
     parts = dict(_sections(path.read_text()))
     if heading is None:
         return "\n\n".join(f"## {name}\n{t}" if name else t for name, t in parts.items())
     if heading not in parts:
-        raise PipelineError(f"{path} has no section {heading!r}", "mend the heading, or the page")
+        raise PipelineError(f"{path} has no section {heading!r}", "fix the heading, or the page")
     return parts[heading]
 
 
@@ -88,7 +88,7 @@ def command(path: Path, marker: str) -> str:
     """
     found = re.search(rf"^{re.escape(marker)}$.*?^```sh\n(.*?)^```$", path.read_text(), re.M | re.S)
     if found is None:
-        raise PipelineError(f"{path} has no command below {marker!r}", "mend one of the two")
+        raise PipelineError(f"{path} has no command below {marker!r}", "fix one of the two")
     return found[1].strip()
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from typing import Any
 
-from ecommerce_pipeline import wording
 from ecommerce_pipeline.errors import PipelineError
-from proof.environments import CONTROL
+from ecommerce_pipeline.reporting import formatting
+from pipeline_verification.harness.environments import CONTROL
 from website.charts import bars
 from website.numbers import extent, noticed, number, quantity, ratio, spread
 from website.results import CONFORMANCE, Json, Measured, Results, why
@@ -219,7 +219,7 @@ def _sentence(text: str) -> str:
 
 def _heading(metric: Json) -> str:
     title, unit = str(metric["title"]), metric["unit"]
-    return title if wording.says_its_unit(title, unit) else f"{title}, {unit}"
+    return title if formatting.says_its_unit(title, unit) else f"{title}, {unit}"
 
 
 def _cell(measured: Measured) -> str:
@@ -240,7 +240,7 @@ def _lines(text: str) -> str:
 
 
 def _outcome(outcome: Json) -> str:
-    seconds = wording.duration(outcome["seconds"])
+    seconds = formatting.duration(outcome["seconds"])
     if outcome["passed"]:
         return f"{_verdict(True, '')}<br><small>{_checks(outcome)}, {seconds}</small>"
     return f"{_verdict(False, 'differs')}<br><small>{_lines(why(outcome))}</small>"

@@ -12,7 +12,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ecommerce_pipeline.errors import PipelineError
-from proof.environments import ROOT
+from pipeline_verification.harness.environments import ROOT
 from website import cut
 from website.evidence import Evidence
 from website.picture import picture

@@ -30,7 +30,7 @@ def picture(ways: Sequence[str]) -> str:
         f' height="{bottom - TOP + 8}" rx="8"/>'
         + boxes
         + _arrow(bottom, bottom + 20)
-        + _box(LEFT + 8, bottom + 20, MIDDLE - 16, 30, "readers' copy, dashboard", "place")
+        + _box(LEFT + 8, bottom + 20, MIDDLE - 16, 30, "published copy, dashboard", "place")
         + "".join(_ways(ways, TOP - 8, bottom))
         + "</svg></div>"
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ecommerce_pipeline.errors import PipelineError
-from proof.environments import ROOT
+from pipeline_verification.harness.environments import ROOT
 from website import summary, tool_summary
 from website.results import Results
 from website.tools import Tool

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ecommerce_pipeline.errors import PipelineError
-from proof.environments import CONTROL
+from pipeline_verification.harness.environments import CONTROL
 
 CONFORMANCE = "conformance"
 Json = Mapping[str, Any]

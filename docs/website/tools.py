@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ecommerce_pipeline.errors import PipelineError
-from proof import environments
+from pipeline_verification.harness import environments
 from website import cut
 
 
@@ -127,4 +127,4 @@ def _read(path: Path) -> Mapping[str, Any]:
     try:
         return tomllib.loads(path.read_text())
     except tomllib.TOMLDecodeError as error:
-        raise PipelineError(f"{path} is no TOML: {error}", "mend it") from None
+        raise PipelineError(f"{path} is no TOML: {error}", "fix it") from None

@@ -11,19 +11,20 @@ from pathlib import Path
 import click
 
 from ecommerce_pipeline import source as source_database
-from ecommerce_pipeline import step_server
-from ecommerce_pipeline.command import end_on_sigterm, run_calmly
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.datasets import (
     DATASET_NAMES,
     Dataset,
     advance,
-    held_dataset,
     load_dataset,
-    start_anew,
+    recorded_dataset,
+    reset_source,
 )
 from ecommerce_pipeline.errors import PipelineError
-from ecommerce_pipeline.execution import run_step
+from ecommerce_pipeline.execution import step_server
+from ecommerce_pipeline.execution.processes import exit_on_sigterm
+from ecommerce_pipeline.execution.step_client import run_step
+from ecommerce_pipeline.harness.command_line import run_cli
 from ecommerce_pipeline.interval import DataInterval, parse_day
 from ecommerce_pipeline.specification import STEP_NAMES
 
@@ -43,7 +44,7 @@ def source() -> None:
 def create(url: str) -> None:
     """Make the five tables with their indexes, empty; only a data set's rows are replaced."""
     with closing(source_database.connect(url)) as database:
-        start_anew(database)
+        reset_source(database)
     click.echo(f"created the tables in {source_database.redact(url)}")
 
 
@@ -63,7 +64,7 @@ def load(url: str, dataset: str, scale: int, seed: int) -> None:
 @click.option("--to", "to_day", required=True, help="The UTC day at whose end it should stand.")
 def advance_command(url: str, to_day: str) -> None:
     """Apply the data set's further days up to and including --to."""
-    _advance(url, held_dataset, parse_day(to_day))
+    _advance(url, recorded_dataset, parse_day(to_day))
 
 
 @cli.command("run-step")
@@ -72,7 +73,7 @@ def advance_command(url: str, to_day: str) -> None:
 def run_step_command(step: str, interval: str) -> None:
     """Run STEP for INTERVAL (2025-01-31 or START/END), set up by PIPELINE_* variables."""
     result = run_step(step, StepContext.from_environment(DataInterval.parse(interval)))
-    click.echo(json.dumps({"rows": dict(result.rows), "details": dict(result.details)}))
+    click.echo(json.dumps(result.to_json()))
 
 
 @cli.command("serve-steps")
@@ -83,7 +84,7 @@ def serve_steps(address: Path) -> None:
     Tasks whose environment has PIPELINE_STEP_SERVER=ADDRESS run their steps there, with dbt
     imported; without it each process that runs steps starts a server of its own.
     """
-    end_on_sigterm()
+    exit_on_sigterm()
     with step_server.serving(address.absolute()) as process:
         click.echo(f"{step_server.ENVIRONMENT_VARIABLE}={address.absolute()}")
         with suppress(KeyboardInterrupt):
@@ -103,4 +104,4 @@ def _advance(
 
 def main() -> None:
     """Run the command; a user's mistake ends in one line."""
-    run_calmly(cli)
+    run_cli(cli)

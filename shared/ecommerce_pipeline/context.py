@@ -1,4 +1,4 @@
-"""What a step is told: where its run lies, which interval, which source, where to notify."""
+"""The settings of a run, and what a step is given: the same settings for one data interval."""
 
 from __future__ import annotations
 
@@ -17,28 +17,36 @@ DEFAULT_MAX_STALENESS = timedelta(hours=48)
 
 
 @dataclass(frozen=True, slots=True)
-class StepContext:
-    """The arguments of every step. URLs may hold credentials and are left out of ``repr``.
+class RunSettings:
+    """What is the same for every interval of a run.
+
+    URLs may hold credentials and are left out of ``repr``.
 
     Attributes:
         run: the run's folder.
-        interval: the data interval to process.
         source_url: the source database, ``sqlite:///PATH`` or ``postgresql://…``.
-        max_staleness: how old the newest source row may be at the interval's end.
+        max_staleness: how old the newest source row may be at an interval's end.
         slack_webhook_url: where notifications go; None appends them to ``notifications.jsonl``.
     """
 
     run: RunDirectory
-    interval: DataInterval
     source_url: str = field(repr=False)
     max_staleness: timedelta = DEFAULT_MAX_STALENESS
     slack_webhook_url: str | None = field(default=None, repr=False)
 
+    def context(self, interval: DataInterval) -> StepContext:
+        """What the steps of one interval are given."""
+        return StepContext(
+            run=self.run,
+            interval=interval,
+            source_url=self.source_url,
+            max_staleness=self.max_staleness,
+            slack_webhook_url=self.slack_webhook_url,
+        )
+
     @classmethod
-    def from_environment(
-        cls, interval: DataInterval, environment: Mapping[str, str] = os.environ
-    ) -> StepContext:
-        """Read the settings that every variant passes by environment.
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> RunSettings:
+        """Read the settings that a variant passes by environment.
 
         ``PIPELINE_RUN_DIR`` (required), ``PIPELINE_SOURCE_URL`` (default: the run folder's
         ``source.db``), ``PIPELINE_MAX_STALENESS_HOURS`` and ``PIPELINE_SLACK_WEBHOOK_URL``.
@@ -49,32 +57,76 @@ class StepContext:
         run = RunDirectory(Path(_required(environment, "PIPELINE_RUN_DIR")))
         return cls(
             run=run,
-            interval=interval,
             source_url=environment.get("PIPELINE_SOURCE_URL") or f"sqlite:///{run.source_file}",
             max_staleness=_max_staleness(environment),
             slack_webhook_url=environment.get("PIPELINE_SLACK_WEBHOOK_URL") or None,
         )
 
+    def to_environment(self) -> dict[str, str]:
+        """The inverse of ``from_environment``."""
+        environment = {
+            "PIPELINE_RUN_DIR": str(self.run.path),
+            "PIPELINE_SOURCE_URL": self.source_url,
+            "PIPELINE_MAX_STALENESS_HOURS": str(self.max_staleness / timedelta(hours=1)),
+        }
+        if self.slack_webhook_url:
+            environment["PIPELINE_SLACK_WEBHOOK_URL"] = self.slack_webhook_url
+        return environment
+
     def to_json(self) -> dict[str, Any]:
-        """The context as JSON values, credentials included: for pipes, never for files."""
+        """The settings as JSON values, credentials included: for pipes, never for files."""
         return {
             "run_dir": str(self.run.path),
-            "interval": str(self.interval),
             "source_url": self.source_url,
             "max_staleness_seconds": self.max_staleness.total_seconds(),
             "slack_webhook_url": self.slack_webhook_url,
         }
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> StepContext:
+    def from_json(cls, values: Mapping[str, Any]) -> RunSettings:
         """The inverse of ``to_json``."""
         return cls(
             run=RunDirectory(Path(values["run_dir"])),
-            interval=DataInterval.parse(values["interval"]),
             source_url=values["source_url"],
             max_staleness=timedelta(seconds=values["max_staleness_seconds"]),
             slack_webhook_url=values["slack_webhook_url"],
         )
+
+
+@dataclass(frozen=True, slots=True)
+class StepContext:
+    """The arguments of every step: the run's settings, and the data interval to process."""
+
+    run: RunDirectory
+    interval: DataInterval
+    source_url: str = field(repr=False)
+    max_staleness: timedelta = DEFAULT_MAX_STALENESS
+    slack_webhook_url: str | None = field(default=None, repr=False)
+
+    @property
+    def settings(self) -> RunSettings:
+        """The part that is the same for every interval."""
+        return RunSettings(self.run, self.source_url, self.max_staleness, self.slack_webhook_url)
+
+    @classmethod
+    def from_environment(
+        cls, interval: DataInterval, environment: Mapping[str, str] = os.environ
+    ) -> StepContext:
+        """The context of an interval under the settings that ``RunSettings`` reads.
+
+        Raises:
+            PipelineError: a setting is missing or malformed.
+        """
+        return RunSettings.from_environment(environment).context(interval)
+
+    def to_json(self) -> dict[str, Any]:
+        """As ``RunSettings.to_json``, with the interval."""
+        return {**self.settings.to_json(), "interval": str(self.interval)}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> StepContext:
+        """The inverse of ``to_json``."""
+        return RunSettings.from_json(values).context(DataInterval.parse(values["interval"]))
 
 
 def _required(environment: Mapping[str, str], name: str) -> str:

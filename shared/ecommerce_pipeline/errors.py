@@ -1,33 +1,47 @@
-"""The one exception type that a user sees: one line naming the thing at fault and the mend."""
+"""The one exception type that a user sees: one line that names what is wrong, and a hint."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 
 class PipelineError(Exception):
     """A failure whose cause is outside the code: bad input, a failed test, an unreachable source.
 
     Args:
-        fault: what is wrong, naming the thing at fault; never contains a credential.
-        mend: what the reader can do about it.
+        message: what is wrong, naming the thing at fault; never contains a credential.
+        hint: what the reader can do about it.
         retryable: True when trying again soon may succeed without anyone changing anything.
     """
 
-    def __init__(self, fault: str, mend: str, *, retryable: bool = False) -> None:
-        super().__init__(fault, mend)
-        self.fault = fault
-        self.mend = mend
+    def __init__(self, message: str, hint: str, *, retryable: bool = False) -> None:
+        super().__init__(message, hint)
+        self.message = message
+        self.hint = hint
         self.retryable = retryable
 
     def __str__(self) -> str:
-        return f"{_one_line(self.fault)}; {_one_line(self.mend)}"
+        return f"{_one_line(self.message)}; {_one_line(self.hint)}"
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild, (type(self), self.fault, self.mend, self.retryable)
+        # The default would call the class with ``args`` alone, and so lose ``retryable`` on the
+        # way from a worker process, whose tool pickles its exceptions.
+        return _rebuild, (type(self), self.message, self.hint, self.retryable)
+
+    def to_json(self) -> dict[str, Any]:
+        """The error as JSON values, for the other end of a connection."""
+        return {"message": self.message, "hint": self.hint, "retryable": self.retryable}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> PipelineError:
+        """The inverse of ``to_json``."""
+        return cls(values["message"], values["hint"], retryable=values["retryable"])
 
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _rebuild(kind: type[PipelineError], fault: str, mend: str, retryable: bool) -> PipelineError:
-    return kind(fault, mend, retryable=retryable)
+def _rebuild(kind: type[PipelineError], message: str, hint: str, retryable: bool) -> PipelineError:
+    return kind(message, hint, retryable=retryable)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,3 +18,7 @@ class StepResult:
 
     rows: Mapping[str, int] = field(default_factory=dict)
     details: Mapping[str, str | int | float] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as JSON values."""
+        return {"rows": dict(self.rows), "details": dict(self.details)}

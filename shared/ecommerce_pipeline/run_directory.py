@@ -49,7 +49,7 @@ class RunDirectory:
 
     @property
     def published(self) -> Path:
-        """The readers' copy: a link to one whole version, replaced atomically."""
+        """The published copy: a link to one whole version, replaced atomically."""
         return self.path / "published"
 
     @property

@@ -17,8 +17,14 @@ import pytest
 from ecommerce_pipeline.contract import TABLES
 from ecommerce_pipeline.datasets import load_dataset
 from ecommerce_pipeline.run_directory import RunDirectory
-from proof.compare import compare
-from proof.control import ROOT, advance_source, fill_source, interval_of, run_control
+from pipeline_verification.compare import compare
+from pipeline_verification.harness.control import (
+    ROOT,
+    advance_source,
+    fill_source,
+    interval_of,
+    run_control,
+)
 
 FIRST_DAY, SECOND_DAY = "2025-01-01", "2025-01-02"
 SECRET = "s3cret-and-unique"  # noqa: S105 (what must never be printed)
@@ -58,7 +64,7 @@ def the_line(result: subprocess.CompletedProcess[str]) -> str:
 
 
 def assert_nothing_lost(run_dir: Path, good_run: Path) -> None:
-    """Warehouse, readers' copy and dashboard are as they were before the failure."""
+    """Warehouse, published copy and dashboard are as they were before the failure."""
     now, before = RunDirectory(run_dir), RunDirectory(good_run)
     assert compare(now.warehouse, before.warehouse) == []
     assert now.published.resolve().name == before.published.resolve().name

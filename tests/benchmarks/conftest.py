@@ -4,6 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from proof.environments import ROOT
+from pipeline_verification.harness.environments import ROOT
 
 sys.path.insert(0, str(ROOT / "benchmarks"))

@@ -12,7 +12,7 @@ import psutil
 
 from measuring import files
 from measuring.hosted import tree_cpu_seconds
-from proof.faults import wait_for
+from pipeline_verification.harness.fault_injection import wait_for
 
 BURNT_SECONDS = 0.3
 BURN = f"import time\nwhile time.process_time() < {BURNT_SECONDS}: pass"
@@ -61,7 +61,8 @@ def test_cpu_time_of_orphans() -> None:
     """What a process used whose parent ended before it is counted, also once it has ended."""
     leave_an_orphan = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {BURN!r}])"
     root = (
-        "import subprocess, sys, time; from proof.process_tree import adopt_orphans;"
+        "import subprocess, sys, time;"
+        "from pipeline_verification.harness.process_tree import adopt_orphans;"
         "adopt_orphans(); print('ready', flush=True); sys.stdin.readline();"
         f"subprocess.run([sys.executable, '-c', {leave_an_orphan!r}]); time.sleep(60)"
     )

@@ -11,11 +11,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from definitions import dbt
 from ecommerce_pipeline.errors import PipelineError
 from measuring import process
-from proof.environments import ROOT
-from proof.faults import wait_for
-from verbs import dbt
+from pipeline_verification.harness.environments import ROOT
+from pipeline_verification.harness.fault_injection import wait_for
 
 
 def test_every_dbt_step_is_measured() -> None:

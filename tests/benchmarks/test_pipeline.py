@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from definitions.pipeline import FIRST_DAY, against_the_floor, scenarios
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.interval import DAY, DataInterval
-from ecommerce_pipeline.record import IntervalRun, StepRun
+from ecommerce_pipeline.interval_run import IntervalRun, StepRun
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.specification import STEP_NAMES
 from measuring.hosted import must_be_complete
 from measuring.stage import Scenario, Stage
-from verbs.pipeline import FIRST_DAY, against_the_floor, scenarios
 
 INTERVAL = DataInterval.for_day(FIRST_DAY)
 

@@ -11,10 +11,10 @@ from typing import Any
 import jsonschema
 import pytest
 
+from definitions import dbt
 from measuring.options import ROUNDS
 from measuring.results import validate
-from proof.environments import CONTROL, ROOT, variant_names
-from verbs import dbt
+from pipeline_verification.harness.environments import CONTROL, ROOT, variant_names
 
 RESULTS = ROOT / "benchmarks" / "results"
 COMMITTED = {
@@ -104,7 +104,7 @@ def _command(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_verbs_are_found() -> None:
-    """An unknown verb is refused with the names of the files in ``verbs/``."""
+    """An unknown verb is refused with the names of the files in ``definitions/``."""
     done = _command("speed")
     assert done.returncode == 2
     assert "is not one of 'dbt', 'extract', 'footprint', 'pipeline', 'steps'" in done.stderr

@@ -43,7 +43,7 @@ class Counting:
     def open(self, variant: str, folder: Path) -> Iterator[CountingSession]:
         self.opened.append(variant)
         if variant in self.broken:
-            raise PipelineError(f"{variant} is not healthy, see {folder}/host.log", "mend it")
+            raise PipelineError(f"{variant} is not healthy, see {folder}/host.log", "fix it")
         yield CountingSession(self, variant)
 
     def plan(self) -> Plan:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from ecommerce_pipeline.journal import JournalEntry
-from ecommerce_pipeline.record import IntervalRun, StepRun
+from ecommerce_pipeline.interval_run import IntervalRun, StepRun
+from ecommerce_pipeline.storage.journal import JournalEntry
 from measuring.timeline import Split, covered_seconds, split
 
 MIDNIGHT = datetime(2025, 1, 2, tzinfo=UTC)

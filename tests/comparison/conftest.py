@@ -11,9 +11,9 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from proof.oracle import expected_tables
-from proof.small_shop import DAY_BY_DAY, SMALL_SHOP
-from proof.source_state import SourceState
+from pipeline_verification.oracle import expected_tables
+from pipeline_verification.oracle.source_state import SourceState
+from support.small_shop import DAY_BY_DAY, SMALL_SHOP
 
 
 @pytest.fixture(scope="session")

@@ -14,18 +14,18 @@ import psutil
 import pytest
 from rich.console import Console
 
-from ecommerce_pipeline import step_server
-from ecommerce_pipeline.driver import Options
+from ecommerce_pipeline.execution import step_server
+from ecommerce_pipeline.harness.driver import Options
 from ecommerce_pipeline.run_directory import RunDirectory
-from proof.all_ways import AllWays, Way, compare_all, table
-from proof.checks import Check
+from pipeline_verification.all_variants import AllWays, Way, compare_all, table
+from pipeline_verification.checks import Check
 
 ONE_DAY = ["--days", "1"]
 # The command, with the control in the tests' own environment.
 HERE = """
 import sys
 from pathlib import Path
-from proof.all_ways import main
+from pipeline_verification.all_variants import main
 main(sys.argv[1:], lambda name: Path(sys.executable))
 """
 PATIENCE_SECONDS = 120.0
@@ -132,7 +132,7 @@ def test_an_earlier_run_is_not_taken_for_this_one(ran: Ran) -> None:
 def test_a_mistake_is_told_once(arguments: list[str], code: int, message: str) -> None:
     """An option that does not fit ends in one line, before any variant is started."""
     done = subprocess.run(
-        [sys.executable, "-m", "proof.all_ways", *arguments],
+        [sys.executable, "-m", "pipeline_verification.all_variants", *arguments],
         capture_output=True,
         text=True,
         check=False,

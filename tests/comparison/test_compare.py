@@ -9,7 +9,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from proof.compare import Difference, compare, compare_table
+from pipeline_verification.compare import Difference, compare, compare_table
 
 Tables = dict[str, pa.Table]
 Spoil = Callable[..., Path]

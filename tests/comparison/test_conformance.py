@@ -18,23 +18,31 @@ import jsonschema
 import pytest
 from rich.console import Console
 
-from ecommerce_pipeline import source, step_server
+from ecommerce_pipeline import source
 from ecommerce_pipeline.contract import TABLES
 from ecommerce_pipeline.datasets import advance
 from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.execution import step_server
 from ecommerce_pipeline.interval import days
-from ecommerce_pipeline.record import FAILED, SKIPPED, IntervalRun
+from ecommerce_pipeline.interval_run import FAILED, SKIPPED, IntervalRun
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.specification import EXTRACT_STEPS, STEP_NAMES
-from proof import checks, conformance_report, remote, source_reads
-from proof.badge import badge
-from proof.conformance import COMMITTED, choose_scenarios, choose_variants, compare
-from proof.conformance_stage import POSTGRES, Scenario, Stage
-from proof.conformance_suite import Outcome, Suite, judge
-from proof.environments import variant_names
-from proof.scenarios import discover
-from proof.scenarios.late_and_corrected_rows import SHOP
-from proof.source_reads import Reads
+from pipeline_verification import checks
+from pipeline_verification.conformance import report, source_reads
+from pipeline_verification.conformance.badge import badge
+from pipeline_verification.conformance.command import (
+    COMMITTED,
+    choose_scenarios,
+    choose_variants,
+    compare,
+)
+from pipeline_verification.conformance.scenarios import discover
+from pipeline_verification.conformance.scenarios.late_and_corrected_rows import SHOP
+from pipeline_verification.conformance.source_reads import Reads
+from pipeline_verification.conformance.stage import POSTGRES, Scenario, Stage
+from pipeline_verification.conformance.suite import Outcome, Suite, judge
+from pipeline_verification.harness import remote_variant
+from pipeline_verification.harness.environments import variant_names
 
 GATE = "dbt_test_staging"
 SECOND = timedelta(seconds=1)
@@ -76,7 +84,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
     shown = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, step_server.running() as address:
         # The control runs in the tests' own environment, too.
-        patch.setattr(remote, "interpreter", lambda name: Path(sys.executable))
+        patch.setattr(remote_variant, "interpreter", lambda name: Path(sys.executable))
         patch.setenv(step_server.ENVIRONMENT_VARIABLE, str(address))
         suite = Kept({"one_day": scenario}, ("cron", "nowhere"), folder / "runs")
         object.__setattr__(suite, "kept", {})
@@ -279,7 +287,7 @@ def test_what_fails_hides_nothing_else(played: Played) -> None:
 
 def test_a_variant_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that takes too long is ended and recorded as failed."""
-    monkeypatch.setattr(remote, "interpreter", lambda name: Path(sys.executable))
+    monkeypatch.setattr(remote_variant, "interpreter", lambda name: Path(sys.executable))
     scenario = Scenario("One day", "A day is run.", lambda: SHOP, one_day)
     suite = Suite({"one_day": scenario}, ("cron",), tmp_path, patience_seconds=0.1)
     ((_, _, outcome),) = suite.play()
@@ -307,7 +315,7 @@ def test_badges_are_made_with_the_results(played: Played) -> None:
     values = json.loads(played.file.read_text())
     folder = played.file.parent / "badges"
     (folder / "gone.svg").write_text("<svg/>")
-    conformance_report.write(values, played.file)
+    report.write(values, played.file)
     found = {file.stem: file.read_text() for file in folder.iterdir()}
     assert found == {name: badge(name, value) for name, value in values["badges"].items()}
 
@@ -317,7 +325,7 @@ def test_the_committed_badges_are_made_from_the_committed_results() -> None:
     found = {f.stem: f.read_text() for f in (COMMITTED.parent / "badges").glob("*.svg")}
     if COMMITTED.exists():
         values = json.loads(COMMITTED.read_text())
-        jsonschema.validate(values, json.loads(conformance_report.SCHEMA.read_text()))
+        jsonschema.validate(values, json.loads(report.SCHEMA.read_text()))
         assert list(values["scenarios"]) == list(discover())
         assert tuple(values["badges"]) == variant_names()
         assert found == {name: badge(name, value) for name, value in values["badges"].items()}
@@ -338,14 +346,14 @@ def test_results_that_do_not_fit_the_schema_are_not_written(played: Played, tmp_
     values = json.loads(played.file.read_text())
     values["scenarios"]["one_day"]["variants"]["cron"]["checks"]["steps"]["passed"] = False
     with pytest.raises(jsonschema.ValidationError):
-        conformance_report.write(values, tmp_path / "conformance.json")
+        report.write(values, tmp_path / "conformance.json")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_scenarios_are_the_files_of_the_folder() -> None:
     """Every file is a scenario whose rule is one sentence; some are quick."""
     found = discover()
-    folder = Path(conformance_report.__file__).with_name("scenarios")
+    folder = Path(report.__file__).with_name("scenarios")
     assert sorted(found) == sorted(f.stem for f in folder.glob("[a-z]*.py"))
     assert all(one.rule.count(".") == 1 and one.rule.endswith(".") for one in found.values())
     assert choose_scenarios([], quick=True).keys() < found.keys()

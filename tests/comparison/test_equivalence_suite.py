@@ -17,14 +17,15 @@ import pytest
 
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.datasets import load_dataset
+from ecommerce_pipeline.harness.run_record import RunRecord
 from ecommerce_pipeline.interval import DataInterval, days
-from ecommerce_pipeline.publish import publish
-from ecommerce_pipeline.record import SUCCESS, IntervalRun, RunRecord, StepRun
+from ecommerce_pipeline.interval_run import SUCCESS, IntervalRun, StepRun
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.specification import STEP_NAMES
-from proof.history import parse_history
-from proof.oracle import expected_tables
-from proof.source_state import SourceState
+from ecommerce_pipeline.steps.publish import publish
+from pipeline_verification.oracle import expected_tables
+from pipeline_verification.oracle.history import parse_history
+from pipeline_verification.oracle.source_state import SourceState
 
 PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
 SUITE = Path(__file__).parents[1] / "equivalence"

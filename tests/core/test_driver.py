@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from ecommerce_pipeline import record
 from ecommerce_pipeline.datasets import load_dataset
-from proof.control import ROOT, fill_source
+from ecommerce_pipeline.harness import run_record
+from pipeline_verification.harness.control import ROOT, fill_source
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def drive(run_dir: Path, *options: str, **environment: str) -> subprocess.Comple
 
 
 def recorded(run_dir: Path) -> dict[str, Any]:
-    return record.read(run_dir / "run.json")
+    return run_record.read(run_dir / "run.json")
 
 
 def assert_equal_to_the_oracle(run_dir: Path) -> None:

@@ -15,13 +15,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ecommerce_pipeline import journal, step_server
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.errors import PipelineError
-from ecommerce_pipeline.execution import run_step
+from ecommerce_pipeline.execution import step_server
+from ecommerce_pipeline.execution.step_client import run_step
+from ecommerce_pipeline.execution.step_server import ENVIRONMENT_VARIABLE
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.run_directory import RunDirectory
-from ecommerce_pipeline.step_server import ENVIRONMENT_VARIABLE
+from ecommerce_pipeline.storage import journal
+from support import crash_points
 
 PATIENCE_SECONDS = 60.0
 INTERVAL = DataInterval.parse("2025-01-01")
@@ -58,7 +60,7 @@ def children() -> set[int]:
 def _is_forked_server(process: psutil.Process) -> bool:
     """Whether it runs the server's own command, unlike a zombie or Python's helper."""
     with contextlib.suppress(psutil.Error):
-        return "ecommerce_pipeline.step_server" in process.cmdline()
+        return "ecommerce_pipeline.execution.step_server" in process.cmdline()
     return False
 
 
@@ -92,11 +94,11 @@ def test_the_journal_notes_a_failed_attempt(tmp_path: Path, silent_url: str) -> 
 def test_a_step_dies_with_its_client(tmp_path: Path, silent_url: str, server: Path) -> None:
     """When the process that asked for a step is SIGKILLed, the step's process ends too."""
     code = (
-        "import sys; from ecommerce_pipeline import execution\n"
+        "import sys; from ecommerce_pipeline.execution import step_client\n"
         "from ecommerce_pipeline.context import StepContext\n"
         "from ecommerce_pipeline.interval import DataInterval\n"
         "context = StepContext.from_environment(DataInterval.parse('2025-01-01'))\n"
-        "execution.run_step('check_source_freshness', context, timeout_seconds=600)"
+        "step_client.run_step('check_source_freshness', context, timeout_seconds=600)"
     )
     environment = {
         **os.environ,
@@ -112,11 +114,11 @@ def test_a_step_dies_with_its_client(tmp_path: Path, silent_url: str, server: Pa
 
 
 def test_a_killed_step_is_reported_as_retryable(
-    tmp_path: Path, server: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, step_server_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A step whose process is SIGKILLed from outside fails with a line that says so."""
-    monkeypatch.setenv(ENVIRONMENT_VARIABLE, str(server))
-    monkeypatch.setenv("PIPELINE_CRASH_AT", "notification:before_append")
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, step_server_environment[ENVIRONMENT_VARIABLE])
+    monkeypatch.setenv(crash_points.VARIABLE, "notification:before_append")
     run = RunDirectory(tmp_path)
     with pytest.raises(PipelineError, match="the process of notify_slack was killed") as caught:
         run_step("notify_slack", context(tmp_path, f"sqlite:///{run.source_file}"))
@@ -126,7 +128,7 @@ def test_a_killed_step_is_reported_as_retryable(
 def test_a_private_server_ends_with_its_owner(tmp_path: Path) -> None:
     """A process that is SIGKILLed leaves no step server of its own behind."""
     code = (
-        "import time; from ecommerce_pipeline import step_server\n"
+        "import time; from ecommerce_pipeline.execution import step_server\n"
         "with step_server.running() as address:\n"
         "    print(address, flush=True); time.sleep(600)"
     )

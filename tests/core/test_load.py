@@ -21,9 +21,9 @@ from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.contract import PAGE_VIEWS, TABLES
 from ecommerce_pipeline.datasets import load_dataset
 from ecommerce_pipeline.interval import DataInterval, days, parse_day
-from ecommerce_pipeline.landing import FileFacts, Sidecar, key_schema, write_sidecar
 from ecommerce_pipeline.run_directory import RunDirectory
-from proof.control import advance_source, fill_source
+from ecommerce_pipeline.storage.landing import FileDigest, Sidecar, key_schema, write_sidecar
+from pipeline_verification.harness.control import advance_source, fill_source
 
 DAYS = list(days(parse_day("2025-01-01"), 3))
 START = DAYS[0].start
@@ -52,7 +52,7 @@ def landed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         advance_source(url, dataset, interval.label)
         for part in (interval, *halves(interval)):
             for table in TABLES:
-                steps.extract(context(folder, part), table.name)
+                steps.resolve(f"extract_{table.name}")(context(folder, part))
     return folder
 
 
@@ -68,8 +68,8 @@ def fresh_warehouse(landed: Path) -> Iterator[Path]:
 def load(folder: Path, intervals: Sequence[DataInterval]) -> Rows:
     """Load the intervals in this order; every row of raw but the note of what was loaded."""
     for interval in intervals:
-        steps.load_raw(context(folder, interval))
-    names = [*(table.name for table in TABLES), "customers_present"]
+        steps.resolve("load_raw")(context(folder, interval))
+    names = [*(table.name for table in TABLES), "current_customer_keys"]
     with duckdb.connect(str(RunDirectory(folder).warehouse), read_only=True) as connection:
         return {
             name: connection.execute(f'SELECT * FROM raw."{name}" ORDER BY ALL').fetchall()
@@ -140,10 +140,10 @@ def write_page_views(folder: Path, hour: int, versions: Sequence[Version]) -> No
         sidecar = Sidecar(
             table=table.name,
             interval=interval,
-            file=FileFacts.of(path, len(content)),
+            file=FileDigest.of(path, len(content)),
             sums={},
             extracted_at=datetime.now(UTC),
-            key_snapshot=FileFacts.of(keys, 0),
+            key_snapshot=FileDigest.of(keys, 0),
         )
         write_sidecar(path, sidecar, table.arrow_schema)
 

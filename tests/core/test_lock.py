@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from ecommerce_pipeline.errors import PipelineError
-from ecommerce_pipeline.lock import exclusive
+from ecommerce_pipeline.files.lock import exclusive
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from ecommerce_pipeline.lock import exclusive
+from ecommerce_pipeline.files.lock import exclusive
 with exclusive(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

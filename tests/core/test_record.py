@@ -10,9 +10,10 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from ecommerce_pipeline import record
 from ecommerce_pipeline.errors import PipelineError
-from ecommerce_pipeline.record import IntervalRun, RunRecord, StepRun
+from ecommerce_pipeline.harness import run_record
+from ecommerce_pipeline.harness.run_record import RunRecord
+from ecommerce_pipeline.interval_run import IntervalRun, StepRun, interval_run_from_json, to_json
 
 NOON = datetime(2025, 1, 2, 12, tzinfo=UTC)
 STEP = StepRun("load_raw", "success", "COMPLETED", 2, NOON, NOON, {"orders": 7})
@@ -42,10 +43,10 @@ def a_record() -> RunRecord:
 def test_a_record_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     """What is written to run.json is what a reader gets, with times in UTC and the suffix Z."""
     a_record().write(tmp_path / "run.json")
-    values = record.read(tmp_path / "run.json")
+    values = run_record.read(tmp_path / "run.json")
     assert values["started_at"] == "2025-01-02T12:00:00Z"
     assert values["intervals"][0]["steps"][0]["rows"] == {"orders": 7}
-    assert record.interval_run_from_json(values["intervals"][0]) == INTERVAL_RUN
+    assert interval_run_from_json(values["intervals"][0]) == INTERVAL_RUN
 
 
 def test_an_invalid_record_is_never_written(tmp_path: Path) -> None:
@@ -63,7 +64,7 @@ def test_an_invalid_record_is_never_written(tmp_path: Path) -> None:
 
 def test_the_schema_itself_is_valid() -> None:
     """The published schema is a correct JSON schema of the draft that it names."""
-    jsonschema.Draft202012Validator.check_schema(record.schema())
+    jsonschema.Draft202012Validator.check_schema(run_record.schema())
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"schema_version": 2}', "[1"])
@@ -72,18 +73,18 @@ def test_what_is_no_record_is_refused_by_name(tmp_path: Path, content: str) -> N
     path = tmp_path / "run.json"
     path.write_text(content)
     with pytest.raises(PipelineError, match=r"run\.json is not a run record") as caught:
-        record.read(path)
+        run_record.read(path)
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_record_is_named(tmp_path: Path) -> None:
     """Where there is no record, the line names the path and what to do."""
     with pytest.raises(PipelineError, match=r"there is no run record .*run a variant there first"):
-        record.read(tmp_path / "run.json")
+        run_record.read(tmp_path / "run.json")
 
 
 def test_the_json_form_holds_every_field() -> None:
     """No field of the record is left out of its JSON form."""
-    values = record.to_json(a_record())
+    values = to_json(a_record())
     assert json.loads(json.dumps(values)) == values
-    assert set(values) | {"schema_version"} == set(record.schema()["required"])
+    assert set(values) | {"schema_version"} == set(run_record.schema()["required"])

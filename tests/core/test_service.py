@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from ecommerce_pipeline.errors import PipelineError
-from ecommerce_pipeline.service import RESTARTS, Service
+from ecommerce_pipeline.harness.services import RESTARTS, Service
 
 # A child in a process group of its own that ignores SIGTERM, as a stubborn task would.
 STUBBORN_CHILD = """
@@ -73,7 +73,7 @@ def test_a_killed_service_is_started_again_without_its_old_child(
     old = child_of(tmp_path / "service.log")
     service.process.kill()
     service.process.wait()
-    service.keep_running()
+    service.restart_if_exited()
     new = child_of(tmp_path / "service.log", number=2)
     assert new.is_running()
     assert not old.is_running() or old.status() == psutil.STATUS_ZOMBIE
@@ -84,10 +84,10 @@ def test_a_service_that_keeps_ending_is_given_up(start: Callable[[str], Service]
     service = start("raise SystemExit(1)")
     for _ in range(RESTARTS):
         service.process.wait()
-        service.keep_running()
+        service.restart_if_exited()
     service.process.wait()
     with pytest.raises(PipelineError, match=r"the service ended 6 times; read .*service\.log"):
-        service.keep_running()
+        service.restart_if_exited()
 
 
 def test_a_service_that_ends_while_starting_is_named(start: Callable[[str], Service]) -> None:
@@ -95,4 +95,4 @@ def test_a_service_that_ends_while_starting_is_named(start: Callable[[str], Serv
     service = start("raise SystemExit(1)")
     service.process.wait()
     with pytest.raises(PipelineError, match=r"the service ended at once; read .*service\.log"):
-        service.must_run()
+        service.raise_if_exited()

@@ -15,11 +15,16 @@ import duckdb
 import psutil
 import pytest
 
-from ecommerce_pipeline.crashpoints import CRASH_POINTS, ENVIRONMENT_VARIABLE
 from ecommerce_pipeline.datasets import load_dataset
 from ecommerce_pipeline.run_directory import RunDirectory
-from proof.compare import compare
-from proof.control import advance_source, fill_source, run_control, start_control
+from pipeline_verification.compare import compare
+from pipeline_verification.harness.control import (
+    advance_source,
+    fill_source,
+    run_control,
+    start_control,
+)
+from support import crash_points
 
 FIRST_DAY, SECOND_DAY = "2025-01-01", "2025-01-02"
 RANDOM_MOMENTS = 6
@@ -93,12 +98,12 @@ def assert_a_second_run_heals(
     assert hidden == []
 
 
-@pytest.mark.parametrize("point", CRASH_POINTS)
+@pytest.mark.parametrize("point", crash_points.CRASH_POINTS)
 def test_a_kill_at_a_named_point_is_healed_by_running_again(
     point: str, run_dir: Path, reference: Reference, step_server_environment: dict[str, str]
 ) -> None:
     """SIGKILL at the point stops the run or its step; the next run leaves equal tables."""
-    environment = {**step_server_environment, ENVIRONMENT_VARIABLE: point}
+    environment = {**step_server_environment, **crash_points.environment(point)}
     killed = run_control(run_dir, SECOND_DAY, environment=environment)
     assert killed.returncode != 0 or point.startswith("notification:")
     assert_readers_see_a_whole_version(run_dir, reference)

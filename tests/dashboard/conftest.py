@@ -11,8 +11,9 @@ from playwright.sync_api import Browser
 
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.run_directory import RunDirectory
-from proof import browser, small_warehouse
-from proof.browser import browser_path
+from pipeline_verification.harness import browser
+from pipeline_verification.harness.browser import browser_path
+from support import small_warehouse
 
 
 @pytest.fixture

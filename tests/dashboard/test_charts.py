@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecommerce_pipeline import wording
-from ecommerce_pipeline.dashboard import charts
 from ecommerce_pipeline.interval import DataInterval
-from proof.small_warehouse import moment
+from ecommerce_pipeline.reporting import formatting
+from ecommerce_pipeline.reporting.dashboard import charts
+from support.small_warehouse import moment
 
 AMOUNTS = st.decimals("-1e12", "1e12", places=2)
 DAYS = st.dates(date(2015, 1, 1), date(2026, 12, 31))
@@ -85,7 +85,10 @@ def test_the_dates_name_the_first_and_the_last_period() -> None:
 )
 def test_money_is_written_exactly(amount: str, exact: str, short: str) -> None:
     """Money keeps every cent; the short form keeps every digit that is not zero."""
-    assert (wording.money(Decimal(amount)), wording.short_money(Decimal(amount))) == (exact, short)
+    assert (formatting.money(Decimal(amount)), formatting.short_money(Decimal(amount))) == (
+        exact,
+        short,
+    )
 
 
 @pytest.mark.parametrize(
@@ -105,14 +108,14 @@ def test_money_is_written_exactly(amount: str, exact: str, short: str) -> None:
 )
 def test_durations_have_two_units_at_most(seconds: float, text: str) -> None:
     """Durations are rounded before they are cut into units."""
-    assert wording.duration(seconds) == text
+    assert formatting.duration(seconds) == text
 
 
 def test_intervals_are_days_or_both_ends() -> None:
     """A whole UTC day is its date; any other interval names both ends."""
-    assert wording.interval(DataInterval.for_day(date(2025, 1, 3))) == "3 Jan 2025"
+    assert formatting.interval(DataInterval.for_day(date(2025, 1, 3))) == "3 Jan 2025"
     part = DataInterval(moment(3, 6), moment(3, 12))
-    assert wording.interval(part) == "3 Jan 2025, 06:00 UTC to 3 Jan 2025, 12:00 UTC"
+    assert formatting.interval(part) == "3 Jan 2025, 06:00 UTC to 3 Jan 2025, 12:00 UTC"
 
 
 @pytest.mark.parametrize(
@@ -127,4 +130,4 @@ def test_intervals_are_days_or_both_ends() -> None:
 )
 def test_a_unit_is_not_said_twice(title: str, unit: str, said: bool) -> None:
     """A title says its unit when it is the unit, or has none, or ends with seconds for seconds."""
-    assert wording.says_its_unit(title, unit) is said
+    assert formatting.says_its_unit(title, unit) is said

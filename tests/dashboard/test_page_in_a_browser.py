@@ -12,9 +12,9 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from ecommerce_pipeline.context import StepContext
-from ecommerce_pipeline.dashboard import refresh
 from ecommerce_pipeline.run_directory import RunDirectory
-from proof import small_warehouse
+from ecommerce_pipeline.steps.dashboard import refresh_dashboard
+from support import small_warehouse
 
 Scheme = Literal["light", "dark"]
 
@@ -106,7 +106,7 @@ def reader(chromium: Browser) -> Iterator[Reader]:
 def dashboard(published: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sample's page, alone in a folder, as if it had been sent by mail."""
     context = StepContext(RunDirectory(published), small_warehouse.INTERVAL, "sqlite://")
-    refresh(context)
+    refresh_dashboard(context)
     page = tmp_path_factory.mktemp("mailed") / "page.html"
     shutil.copy(context.run.dashboard, page)
     return page
@@ -123,7 +123,7 @@ def test_the_page_needs_nothing_but_itself(reader: Reader, dashboard: Path, sche
 
 
 def test_the_totals_are_exact(reader: Reader, dashboard: Path) -> None:
-    """The headline numbers equal the data to the cent."""
+    """The totals numbers equal the data to the cent."""
     opened = reader.open(dashboard)
     assert opened.page.title() == "Shop overview, 3 Jan 2025"
     assert opened.texts("header p") == ["Data interval 3 Jan 2025, UTC"]

@@ -15,21 +15,21 @@ from pathlib import Path
 import pytest
 
 from ecommerce_pipeline.context import StepContext
-from ecommerce_pipeline.dashboard import refresh
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.interval import DataInterval
-from ecommerce_pipeline.publish import publish
 from ecommerce_pipeline.run_directory import RunDirectory
-from proof import small_warehouse
+from ecommerce_pipeline.steps.dashboard import refresh_dashboard
+from ecommerce_pipeline.steps.publish import publish
+from support import crash_points, small_warehouse
 
 CHILD = """
 import sys
 from pathlib import Path
 from ecommerce_pipeline.context import StepContext
-from ecommerce_pipeline.dashboard import refresh
+from ecommerce_pipeline.steps.dashboard import refresh_dashboard
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.run_directory import RunDirectory
-refresh(StepContext(RunDirectory(Path(sys.argv[1])), DataInterval.parse(sys.argv[2]), "sqlite://"))
+refresh_dashboard(StepContext(RunDirectory(Path(sys.argv[1])), DataInterval.parse(sys.argv[2]), "sqlite://"))
 """
 
 
@@ -43,7 +43,7 @@ def made_from(
     small_warehouse.create(run.warehouse, rows, intervals=intervals)
     context = StepContext(run, small_warehouse.INTERVAL, "sqlite://")
     publish(context)
-    refresh(context)
+    refresh_dashboard(context)
     return text_of(run.dashboard)
 
 
@@ -65,7 +65,7 @@ def revenue(*rows: tuple[date, str, str]) -> dict[str, small_warehouse.Rows]:
 def test_the_private_warehouse_is_not_read(context: StepContext) -> None:
     """The page needs the published copy alone; the result tells where the page is."""
     context.run.warehouse.unlink()
-    result = refresh(context)
+    result = refresh_dashboard(context)
     assert result.details == {
         "page": str(context.run.path / "dashboard" / "index.html"),
         "bytes": context.run.dashboard.stat().st_size,
@@ -74,9 +74,9 @@ def test_the_private_warehouse_is_not_read(context: StepContext) -> None:
 
 def test_equal_input_gives_an_equal_page(context: StepContext) -> None:
     """Refreshing twice gives the same bytes."""
-    refresh(context)
+    refresh_dashboard(context)
     first = context.run.dashboard.read_bytes()
-    refresh(context)
+    refresh_dashboard(context)
     assert context.run.dashboard.read_bytes() == first
 
 
@@ -109,7 +109,7 @@ def test_staleness_follows_the_setting(context: StepContext) -> None:
     """The newest row is stale as soon as it is older than the run's limit."""
     for limit, word in ((timedelta(hours=1, minutes=45, seconds=30), "Fresh"), (1, "Stale")):
         allowed = limit if isinstance(limit, timedelta) else timedelta(hours=limit)
-        refresh(replace(context, max_staleness=allowed))
+        refresh_dashboard(replace(context, max_staleness=allowed))
         assert f"{word} newest row 1 h 45 min old" in text_of(context.run.dashboard)
 
 
@@ -158,24 +158,24 @@ def test_a_killed_refresh_leaves_a_whole_page(context: StepContext, moment: str)
     context.run.dashboard.write_text("the page before")
     child = subprocess.run(
         [sys.executable, "-c", CHILD, str(context.run.path), str(context.interval)],
-        env={**os.environ, "PIPELINE_CRASH_AT": f"dashboard:{moment}"},
+        env={**os.environ, **crash_points.environment(f"dashboard:{moment}")},
         check=False,
     )
     assert child.returncode == -9
     page = context.run.dashboard.read_text()
     assert page == "the page before" or page.endswith("</html>\n")
     assert page.startswith("the page" if moment == "before_rename" else "<!doctype html>")
-    refresh(context)
+    refresh_dashboard(context)
     assert [path.name for path in context.run.dashboard.parent.iterdir()] == ["index.html"]
 
 
 def test_a_failed_refresh_keeps_the_page(context: StepContext) -> None:
     """Where the copy cannot be read, the fault is named and the page before stays."""
-    refresh(context)
+    refresh_dashboard(context)
     before = context.run.dashboard.read_bytes()
     context.run.published.unlink()
     with pytest.raises(PipelineError, match=r"nothing is published in .*; run the step publish"):
-        refresh(context)
+        refresh_dashboard(context)
     assert context.run.dashboard.read_bytes() == before
 
 
@@ -183,7 +183,7 @@ def test_an_unwritable_page_is_named(context: StepContext) -> None:
     """Where the page cannot be written, the fault names it."""
     context.run.dashboard.mkdir(parents=True)
     with pytest.raises(PipelineError, match=r"index\.html could not be replaced"):
-        refresh(context)
+        refresh_dashboard(context)
 
 
 def test_missing_marts_are_named(context: StepContext) -> None:
@@ -197,4 +197,4 @@ def test_missing_marts_are_named(context: StepContext) -> None:
     with pytest.raises(
         PipelineError, match=r"fct_orders.*; run the step dbt_run_marts and publish"
     ):
-        refresh(context)
+        refresh_dashboard(context)

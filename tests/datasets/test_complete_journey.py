@@ -19,7 +19,7 @@ from ecommerce_pipeline.contract import TABLE_BY_NAME, TABLES
 from ecommerce_pipeline.datasets import load_dataset
 from ecommerce_pipeline.datasets.complete_journey import CompleteJourney, lines, package
 from ecommerce_pipeline.errors import PipelineError
-from proof.versions import all_versions
+from support.row_versions import all_versions
 
 YEAR = 366
 

@@ -11,7 +11,7 @@ import pytest
 
 from ecommerce_pipeline.contract import TABLES, Table
 from ecommerce_pipeline.datasets.synthetic import Synthetic
-from proof.versions import all_versions
+from support.row_versions import all_versions
 
 DAYS = 14
 

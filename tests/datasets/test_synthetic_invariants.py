@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ecommerce_pipeline.contract import TABLES
 from ecommerce_pipeline.datasets.synthetic import LARGEST_SEED, Synthetic
-from proof.versions import all_versions
+from support.row_versions import all_versions
 
 # Each query finds the rows that break its rule.
 RULES = {

@@ -7,9 +7,9 @@ from shutil import copyfile
 
 import pytest
 
-from ecommerce_pipeline import dbt
+from ecommerce_pipeline import steps
 from ecommerce_pipeline.run_directory import RunDirectory
-from proof.shop import Shop
+from support.raw_warehouse import Shop
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +23,7 @@ def staged_warehouse(dbt_run: RunDirectory) -> Path:
     """A warehouse with empty raw tables and the staging views; never change it."""
     shop = Shop(dbt_run)
     shop.create()
-    dbt.run_staging(shop.context())
+    steps.resolve("dbt_run_staging")(shop.context())
     return dbt_run.warehouse.rename(dbt_run.path / "staged.duckdb")
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ecommerce_pipeline import dbt
+from ecommerce_pipeline import steps
 from ecommerce_pipeline.errors import PipelineError
-from proof.shop import Shop
+from support.raw_warehouse import Shop
 
 MARTS = (
     "daily_revenue_by_category",
@@ -19,7 +19,7 @@ MARTS = (
 
 def failing_tests(error: PipelineError) -> set[str]:
     """The failed tests that the message names, each with its number of rows."""
-    return set(error.fault.partition(" failed: ")[2].split(", "))
+    return set(error.message.partition(" failed: ")[2].split(", "))
 
 
 def test_bad_rows_fail_by_name(shop: Shop) -> None:
@@ -41,7 +41,7 @@ def test_bad_rows_fail_by_name(shop: Shop) -> None:
     shop.load("page_views", {"session_id": "s", "duration_seconds": -1})
     shop.loaded()
     with pytest.raises(PipelineError, match=r"^10 of 40 dbt tests failed") as error:
-        dbt.test_staging(shop.context())
+        steps.resolve("dbt_test_staging")(shop.context())
     assert failing_tests(error.value) == {
         "product_price_is_not_negative (1 row)",
         "not_null_stg_products_price_cents (1 row)",
@@ -55,7 +55,7 @@ def test_bad_rows_fail_by_name(shop: Shop) -> None:
         "page_view_duration_is_not_negative (1 row)",
     }
     assert not error.value.retryable
-    assert "dbt.log" in error.value.mend
+    assert "dbt.log" in error.value.hint
 
 
 def test_a_duplicate_key_fails_before_the_snapshot(shop: Shop) -> None:
@@ -63,7 +63,7 @@ def test_a_duplicate_key_fails_before_the_snapshot(shop: Shop) -> None:
     shop.execute("INSERT INTO raw.customers (id, updated_at) SELECT 7, now() FROM range(2)")
     shop.loaded(customers=(7,))
     with pytest.raises(PipelineError, match="unique_stg_customers_customer_id"):
-        dbt.test_staging(shop.context())
+        steps.resolve("dbt_test_staging")(shop.context())
 
 
 def test_odd_but_real_rows_pass(shop: Shop) -> None:
@@ -79,7 +79,7 @@ def test_odd_but_real_rows_pass(shop: Shop) -> None:
         {"id": 2, "order_id": 2, "product_id": 404, "quantity": 0},
     )
     shop.loaded()
-    result = dbt.test_staging(shop.context())
+    result = steps.resolve("dbt_test_staging")(shop.context())
     assert result.details["warnings"] == (
         "order_has_a_customer (1 row), order_line_has_a_product (2 rows)"
     )
@@ -92,7 +92,7 @@ def test_lines_without_an_order_are_reported(shop: Shop) -> None:
     shop.load("order_items", {"id": 1, "order_id": 404, "product_id": 1, "quantity": 5})
     shop.loaded()
     assert shop.build().rows["daily_revenue_by_category"] == 0
-    result = dbt.test_staging(shop.context())
+    result = steps.resolve("dbt_test_staging")(shop.context())
     assert result.details["warnings"] == "order_line_has_an_order (1 row)"
 
 
@@ -105,7 +105,7 @@ def test_bad_marts_fail_by_name(shop: Shop) -> None:
     shop.load("products", {"id": 1})
     shop.loaded(customers=(1,))
     shop.build()
-    dbt.test_marts(shop.context())
+    steps.resolve("dbt_test_marts")(shop.context())
     for mart in MARTS:
         shop.execute(f"INSERT INTO marts.{mart} FROM marts.{mart}")
     shop.execute("UPDATE marts.fct_orders SET status = 'lost', item_count = -1")
@@ -113,7 +113,7 @@ def test_bad_marts_fail_by_name(shop: Shop) -> None:
     shop.execute("INSERT INTO snapshots.snap_customers FROM snapshots.snap_customers")
     shop.execute("UPDATE snapshots.snap_customers SET customer_id = NULL")
     with pytest.raises(PipelineError) as error:
-        dbt.test_marts(shop.context())
+        steps.resolve("dbt_test_marts")(shop.context())
     assert failing_tests(error.value) == {
         "unique_dim_customers_customer_id (1 row)",
         "unique_dim_products_product_id (1 row)",

@@ -12,7 +12,7 @@ from threading import Event, Thread
 
 import pytest
 
-from ecommerce_pipeline.dbt_manifest import PROJECT_VARIABLE, manifest_file, project_folder
+from ecommerce_pipeline.dbt_runner.manifest import PROJECT_VARIABLE, manifest_file, project_folder
 from ecommerce_pipeline.errors import PipelineError
 
 

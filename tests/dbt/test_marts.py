@@ -10,7 +10,7 @@ from shutil import copyfile
 import pytest
 
 from ecommerce_pipeline.run_directory import RunDirectory
-from proof.shop import NOON, Row, Shop
+from support.raw_warehouse import NOON, Row, Shop
 
 MORNING = datetime(2025, 1, 1, 8, tzinfo=UTC)
 NIGHT = datetime(2025, 1, 1, 23, 59, 59, 999_999, tzinfo=UTC)

@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from ecommerce_pipeline import dbt_command
-from proof.shop import Row, Shop
+from ecommerce_pipeline.dbt_runner import runner
+from support.raw_warehouse import Row, Shop
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 ALL = "FROM marts.fct_page_views ORDER BY ALL"
@@ -36,7 +36,7 @@ page_views = st.builds(
 def build(shop: Shop, *flags: str) -> list[tuple[Any, ...]]:
     """Build the mart alone and return its rows."""
     command = ["run", "--select", "fct_page_views", "--no-write-json", *flags]
-    assert dbt_command.invoke(shop.context(), command).success
+    assert runner.invoke(shop.context(), command).success
     return shop.query(ALL)
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from ecommerce_pipeline import dbt_command
-from proof.shop import Shop
+from ecommerce_pipeline.dbt_runner import runner
+from support.raw_warehouse import Shop
 
 STEPS = (
     ("run", "staging"),
@@ -24,7 +24,7 @@ STEPS = (
 
 def invoke(shop: Shop, *command: str) -> Any:  # noqa: ANN401 (each command has its own result)
     """Run a dbt command that succeeds and return its result."""
-    outcome = dbt_command.invoke(shop.context(), command)
+    outcome = runner.invoke(shop.context(), command)
     assert outcome.success, (outcome.exception, outcome.result)
     return outcome.result
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from ecommerce_pipeline import dbt
+from ecommerce_pipeline import steps
 from ecommerce_pipeline.errors import PipelineError
-from proof.shop import Shop
+from support.raw_warehouse import Shop
 
 VERSIONS = """
     SELECT customer_id, name, dbt_valid_from, dbt_valid_to
@@ -24,7 +24,7 @@ def day(number: int, hour: int = 0) -> datetime:
 def take(shop: Shop, interval: str, *, present: tuple[int, ...]) -> None:
     """Load an interval at whose end the source held the given customers, and snapshot it."""
     shop.loaded(interval, customers=present)
-    dbt.snapshot(shop.context(interval))
+    steps.resolve("dbt_snapshot")(shop.context(interval))
 
 
 def live_three_days(shop: Shop) -> None:
@@ -49,8 +49,8 @@ def test_versions_follow_one_another(shop: Shop) -> None:
         (1, "Ada Lovelace", day(2, 9), None),
         (2, "Bob", day(1, 10), day(4)),
     ]
-    dbt.run_marts(shop.context())
-    dbt.test_marts(shop.context())
+    steps.resolve("dbt_run_marts")(shop.context())
+    steps.resolve("dbt_test_marts")(shop.context())
 
 
 def test_the_clock_does_not_matter(shop: Shop) -> None:
@@ -67,8 +67,8 @@ def test_an_old_interval_again_changes_nothing(shop: Shop) -> None:
     """Running an interval again, even an old one, leaves the history as it is."""
     live_three_days(shop)
     before = everything(shop)
-    dbt.snapshot(shop.context("2025-01-03"))
-    dbt.snapshot(shop.context("2025-01-01"))
+    steps.resolve("dbt_snapshot")(shop.context("2025-01-03"))
+    steps.resolve("dbt_snapshot")(shop.context("2025-01-01"))
     assert everything(shop) == before
 
 
@@ -84,9 +84,9 @@ def test_a_customer_back_with_an_old_change_is_detected(shop: Shop) -> None:
     """A deleted customer who is back with an old updated_at fails the marts tests."""
     live_three_days(shop)
     take(shop, "2025-01-04", present=(1, 2))
-    dbt.run_marts(shop.context())
+    steps.resolve("dbt_run_marts")(shop.context())
     with pytest.raises(PipelineError, match=r"customer_versions_do_not_overlap \(1 row\)"):
-        dbt.test_marts(shop.context())
+        steps.resolve("dbt_test_marts")(shop.context())
 
 
 def test_a_customer_back_with_a_new_change_has_a_gap(shop: Shop) -> None:
@@ -98,5 +98,5 @@ def test_a_customer_back_with_a_new_change_has_a_gap(shop: Shop) -> None:
         (2, "Bob", day(1, 10), day(4)),
         (2, "Bob", day(6, 9), None),
     ]
-    dbt.run_marts(shop.context())
-    dbt.test_marts(shop.context())
+    steps.resolve("dbt_run_marts")(shop.context())
+    steps.resolve("dbt_test_marts")(shop.context())

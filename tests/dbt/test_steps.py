@@ -12,12 +12,13 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from ecommerce_pipeline import dbt, step_server
+from ecommerce_pipeline import steps
 from ecommerce_pipeline.errors import PipelineError
-from ecommerce_pipeline.execution import run_step
+from ecommerce_pipeline.execution import step_server
+from ecommerce_pipeline.execution.step_client import run_step
 from ecommerce_pipeline.result import StepResult
 from ecommerce_pipeline.run_directory import RunDirectory
-from proof.shop import Shop
+from support.raw_warehouse import Shop
 
 PROJECT = Path(__file__).parents[2] / "dbt_project"
 OPEN_AND_SAY = (
@@ -48,9 +49,9 @@ def test_a_step_leaves_no_lock(shop: Shop) -> None:
 def test_a_failed_step_leaves_no_lock(shop: Shop) -> None:
     """As soon as a step has failed, another process can open the warehouse."""
     shop.load("products", {"id": 1, "price_cents": -1})
-    dbt.run_staging(shop.context())
+    steps.resolve("dbt_run_staging")(shop.context())
     with pytest.raises(PipelineError):
-        dbt.test_staging(shop.context())
+        steps.resolve("dbt_test_staging")(shop.context())
     assert_unlocked(shop.run.warehouse)
 
 
@@ -64,7 +65,7 @@ def test_a_locked_warehouse_is_named_with_its_holder(
         assert other.stdout is not None
         assert other.stdout.readline() == b"open\n"
         with pytest.raises(PipelineError, match=f"locked by process {other.pid}") as error:
-            dbt.run_staging(shop.context())
+            steps.resolve("dbt_run_staging")(shop.context())
         other.communicate()
     assert error.value.retryable
 
@@ -80,7 +81,7 @@ def test_steps_say_nothing_and_change_nothing_else(
     shop.loaded()
     shop.build()
     with pytest.raises(PipelineError):
-        dbt.test_staging(shop.context())
+        steps.resolve("dbt_test_staging")(shop.context())
     assert (dict(os.environ), Path.cwd(), project_files()) == before
     assert capfd.readouterr() == ("", "")
 
@@ -102,9 +103,9 @@ def test_built_tables_report_their_rows(shop: Shop) -> None:
     shop.load("customers", {"id": 1}, {"id": 2})
     shop.load("orders", {"id": 1, "user_id": 1, "status": "pending"})
     shop.loaded(customers=(1, 2))
-    assert dbt.run_staging(shop.context()) == StepResult(details={"success": 5})
-    assert dbt.snapshot(shop.context()).rows == {"snap_customers": 2}
-    assert dbt.run_marts(shop.context()) == StepResult(
+    assert steps.resolve("dbt_run_staging")(shop.context()) == StepResult(details={"success": 5})
+    assert steps.resolve("dbt_snapshot")(shop.context()).rows == {"snap_customers": 2}
+    assert steps.resolve("dbt_run_marts")(shop.context()) == StepResult(
         rows={
             "daily_revenue_by_category": 0,
             "dim_customers": 2,
@@ -116,7 +117,14 @@ def test_built_tables_report_their_rows(shop: Shop) -> None:
     )
 
 
-@pytest.mark.parametrize("step", [dbt.run_staging, dbt.run_marts, dbt.snapshot])
+@pytest.mark.parametrize(
+    "step",
+    [
+        steps.resolve("dbt_run_staging"),
+        steps.resolve("dbt_run_marts"),
+        steps.resolve("dbt_snapshot"),
+    ],
+)
 def test_a_missing_table_is_named(shop: Shop, step: Callable[..., StepResult]) -> None:
     """A warehouse that was never loaded fails with the model that cannot be built."""
     shop.run.warehouse.unlink()
@@ -132,7 +140,7 @@ def test_a_folder_without_a_project_is_refused(
     """PIPELINE_DBT_PROJECT that names no project is refused by name."""
     monkeypatch.setenv("PIPELINE_DBT_PROJECT", str(tmp_path))
     with pytest.raises(PipelineError, match=f"{tmp_path} holds no dbt project"):
-        dbt.run_staging(shop.context())
+        steps.resolve("dbt_run_staging")(shop.context())
 
 
 def test_a_broken_project_is_refused(
@@ -146,7 +154,7 @@ def test_a_broken_project_is_refused(
     broken = Shop(RunDirectory(tmp_path))
     broken.create()
     with pytest.raises(PipelineError, match="nowhere"):
-        dbt.run_staging(broken.context())
+        steps.resolve("dbt_run_staging")(broken.context())
 
 
 def test_forked_steps_need_not_parse(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from ecommerce_pipeline.errors import PipelineError
-from proof.run import FinishedRun
+from pipeline_verification.finished_run import FinishedRun
 
 RUN = pytest.StashKey[FinishedRun]()
 AGAINST = pytest.StashKey[FinishedRun]()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from proof.compare import compare, report
-from proof.run import FinishedRun
+from pipeline_verification.compare import compare, report
+from pipeline_verification.finished_run import FinishedRun
 
 
 def test_same_scenario(run: FinishedRun, against: FinishedRun) -> None:

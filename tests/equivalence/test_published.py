@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from proof import checks
-from proof.compare import report
-from proof.run import FinishedRun
+from pipeline_verification import checks
+from pipeline_verification.compare import report
+from pipeline_verification.finished_run import FinishedRun
 
 
 def test_database_equals_the_warehouse(run: FinishedRun) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from ecommerce_pipeline.record import SUCCESS, IntervalRun
-from proof import checks
-from proof.history import IntervalRun as IntervalEvent
-from proof.run import FinishedRun
+from ecommerce_pipeline.interval_run import SUCCESS, IntervalRun
+from pipeline_verification import checks
+from pipeline_verification.finished_run import FinishedRun
+from pipeline_verification.oracle.history import IntervalRun as IntervalEvent
 
 
 @pytest.fixture

@@ -6,15 +6,15 @@ import pyarrow as pa
 import pytest
 
 from ecommerce_pipeline.contract import TABLES
-from proof import checks
-from proof.checks import SNAPSHOT
-from proof.compare import compare_table, report, table_names
-from proof.history import runs_day_by_day
-from proof.run import FinishedRun
+from pipeline_verification import checks
+from pipeline_verification.checks import SNAPSHOT
+from pipeline_verification.compare import compare_table, report, table_names
+from pipeline_verification.finished_run import FinishedRun
+from pipeline_verification.oracle.history import runs_day_by_day
 
 RAW = [
     *(f"raw.{table.name}" for table in TABLES),
-    "raw.customers_present",
+    "raw.current_customer_keys",
     "raw.loaded_intervals",
 ]
 MARTS = [

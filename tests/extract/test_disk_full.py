@@ -11,13 +11,13 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from ecommerce_pipeline import landing
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.contract import PRODUCTS
-from ecommerce_pipeline.extract import extract_table
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.source import TableChanges, connect
+from ecommerce_pipeline.steps.extract import extract_table
+from ecommerce_pipeline.storage import landing
 
 NOON = datetime(2025, 1, 2, 12, tzinfo=UTC)
 LIMITED = """
@@ -26,7 +26,7 @@ from pathlib import Path
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.contract import PRODUCTS
 from ecommerce_pipeline.errors import PipelineError
-from ecommerce_pipeline.extract import extract_table
+from ecommerce_pipeline.steps.extract import extract_table
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.run_directory import RunDirectory
 folder, url, limit = sys.argv[1:]

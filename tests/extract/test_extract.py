@@ -17,15 +17,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ecommerce_pipeline import extract, landing
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.contract import CUSTOMERS, ORDER_ITEMS, PRODUCTS, TABLES, Table
 from ecommerce_pipeline.errors import PipelineError
-from ecommerce_pipeline.extract import extract_table
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.result import StepResult
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.source import Source, TableChanges, connect
+from ecommerce_pipeline.steps import extract
+from ecommerce_pipeline.steps.extract import extract_table
+from ecommerce_pipeline.storage import landing
 
 DAY = DataInterval.for_day(datetime(2025, 1, 2, tzinfo=UTC).date())
 NOON = datetime(2025, 1, 2, 12, tzinfo=UTC)
@@ -253,7 +254,7 @@ def test_missing_and_changed_columns_are_refused(url: str, tmp_path: Path) -> No
         f" price_cents {kind}, created_at {stamp}, updated_at {stamp})",
     )
     error = failure(run(tmp_path / "run", url), PRODUCTS)
-    assert error.fault == (
+    assert error.message == (
         f"the source table products declares sku as {number}, not as text"
         f" and has no column name and declares price_cents as {kind}, not as integer"
     )
@@ -264,7 +265,7 @@ def test_a_missing_table_is_refused(url: str, tmp_path: Path) -> None:
     """A table that is gone is named."""
     fill(url, {})
     execute(url, "DROP TABLE products")
-    assert "has no table products" in failure(run(tmp_path / "run", url), PRODUCTS).fault
+    assert "has no table products" in failure(run(tmp_path / "run", url), PRODUCTS).message
 
 
 def test_null_where_the_contract_forbids_it_is_refused(url: str, tmp_path: Path) -> None:
@@ -280,7 +281,7 @@ def test_null_where_the_contract_forbids_it_is_refused(url: str, tmp_path: Path)
     )
     execute(url, f"INSERT INTO products VALUES (1, 's', 'n', '', NULL, {moment}, {moment})")
     error = failure(run(tmp_path / "run", url), PRODUCTS)
-    assert error.fault == "products.price_cents holds NULL, which the contract forbids"
+    assert error.message == "products.price_cents holds NULL, which the contract forbids"
 
 
 def test_a_failure_keeps_what_was_landed(sqlite_url: str, tmp_path: Path) -> None:

@@ -11,15 +11,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ecommerce_pipeline import landing
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.contract import CUSTOMERS, PRODUCTS
 from ecommerce_pipeline.errors import PipelineError
-from ecommerce_pipeline.extract import extract_table
 from ecommerce_pipeline.interval import DataInterval
-from ecommerce_pipeline.landing import FileFacts
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.source import TableChanges, connect
+from ecommerce_pipeline.steps.extract import extract_table
+from ecommerce_pipeline.storage import landing
+from ecommerce_pipeline.storage.landing import FileDigest
 
 NOON = datetime(2025, 1, 2, 12, tzinfo=UTC)
 
@@ -73,9 +73,9 @@ def test_a_damaged_file_is_refused(
     damage(which(path))
     with pytest.raises(PipelineError) as caught:
         landing.verify(CUSTOMERS, path)
-    assert f"the landing file {which(path)} " in caught.value.fault
-    assert what in caught.value.fault
-    assert caught.value.mend == "extract the interval again"
+    assert f"the landing file {which(path)} " in caught.value.message
+    assert what in caught.value.message
+    assert caught.value.hint == "extract the interval again"
 
 
 @pytest.mark.parametrize("content", [None, "", "{}", "[]", '{"table": "customers"', "\0\xff"])
@@ -110,7 +110,7 @@ def test_a_file_that_breaks_the_contract_is_refused(
     pq.write_table(rows, path)
     sidecar = landing.read_sidecar(path)
     changed = landing.Sidecar(
-        "customers", sidecar.interval, FileFacts.of(path, recorded), {}, sidecar.extracted_at
+        "customers", sidecar.interval, FileDigest.of(path, recorded), {}, sidecar.extracted_at
     )
     landing.write_sidecar(path, changed, rows.schema)
     with pytest.raises(PipelineError, match=what):
@@ -122,7 +122,7 @@ def test_a_file_that_is_no_parquet_is_refused(path: Path) -> None:
     path.write_bytes(b"PAR1 no Parquet PAR1")
     sidecar = landing.read_sidecar(path)
     changed = landing.Sidecar(
-        "customers", sidecar.interval, FileFacts.of(path, 1), {}, sidecar.extracted_at
+        "customers", sidecar.interval, FileDigest.of(path, 1), {}, sidecar.extracted_at
     )
     landing.write_sidecar(path, changed, CUSTOMERS.arrow_schema)
     with pytest.raises(PipelineError, match="is unreadable"):

@@ -8,17 +8,17 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecommerce_pipeline import message
 from ecommerce_pipeline.context import StepContext
-from ecommerce_pipeline.message import Facts
+from ecommerce_pipeline.reporting import slack_message
+from ecommerce_pipeline.reporting.slack_message import Facts
 from ecommerce_pipeline.run_directory import RunDirectory
-from proof.small_warehouse import INTERVAL
+from support.small_warehouse import INTERVAL
 
 
 @given(text=st.text("&<>;amplgt é\n", max_size=60), limit=st.integers(2, 60))
 def test_escaping_never_cuts_an_escape(text: str, limit: int) -> None:
     """Escaped text fits the limit and unescapes to the text or to a beginning of it."""
-    escaped = message.escape(text, limit)
+    escaped = slack_message.escape(text, limit)
     assert len(escaped) <= limit
     assert not set("<>") & set(escaped)
     back = html.unescape(escaped)
@@ -29,7 +29,7 @@ def test_escaping_never_cuts_an_escape(text: str, limit: int) -> None:
 def test_every_part_fits_slack(step: str, reason: str, folder: int) -> None:
     """Header, fields and sections stay within what Slack accepts."""
     run = RunDirectory(Path("/", *["<&>" * 20] * folder))
-    made = message.failure(StepContext(run, INTERVAL, "sqlite://"), step, reason, Facts())
+    made = slack_message.failure(StepContext(run, INTERVAL, "sqlite://"), step, reason, Facts())
     header, section, body, footer = made.blocks
     assert len(header["text"]["text"]) <= 150
     assert len(section["fields"]) <= 10

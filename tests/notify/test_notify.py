@@ -18,19 +18,20 @@ from typing import Any
 import pytest
 from slack_sdk.http_retry import FixedValueRetryIntervalCalculator
 
-from ecommerce_pipeline import jsonlines, notify
 from ecommerce_pipeline.context import StepContext
+from ecommerce_pipeline.files import json_lines
 from ecommerce_pipeline.result import StepResult
 from ecommerce_pipeline.run_directory import RunDirectory
-from proof import small_warehouse
-from proof.webhook_receiver import PATH, Answer, Receiver, receiving
+from ecommerce_pipeline.steps import notify
+from pipeline_verification.harness.webhook_receiver import PATH, Answer, Receiver, receiving
+from support import crash_points, small_warehouse
 
 CHILD = """
 import sys
 from pathlib import Path
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.interval import DataInterval
-from ecommerce_pipeline.notify import notify_success
+from ecommerce_pipeline.steps.notify import notify_success
 from ecommerce_pipeline.run_directory import RunDirectory
 run, interval = sys.argv[1:]
 notify_success(StepContext(RunDirectory(Path(run)), DataInterval.parse(interval), "sqlite://"))
@@ -62,7 +63,7 @@ def context(published: Path, tmp_path: Path) -> StepContext:
 
 def lines(context: StepContext) -> list[dict[str, Any]]:
     """The notifications in the file."""
-    return list(jsonlines.read(context.run.notifications))
+    return list(json_lines.read(context.run.notifications))
 
 
 def fields(blocks: list[dict[str, Any]]) -> dict[str, str]:
@@ -167,7 +168,7 @@ def test_a_killed_notifier_leaves_whole_lines(
     """SIGKILL before or after the line is written leaves no line or a whole one."""
     child = subprocess.run(
         [sys.executable, "-c", CHILD, str(context.run.path), str(context.interval)],
-        env={**os.environ, "PIPELINE_CRASH_AT": f"notification:{moment}"},
+        env={**os.environ, **crash_points.environment(f"notification:{moment}")},
         check=False,
     )
     assert child.returncode == -9

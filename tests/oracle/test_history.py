@@ -7,7 +7,12 @@ from datetime import UTC, date, datetime
 import pytest
 
 from ecommerce_pipeline.interval import DataInterval
-from proof.history import IntervalRun, SourceAdvanced, parse_history, runs_day_by_day
+from pipeline_verification.oracle.history import (
+    IntervalRun,
+    SourceAdvanced,
+    parse_history,
+    runs_day_by_day,
+)
 
 DAY = "2025-01-03"
 WHOLE_DAY = "2025-01-03T00:00:00Z/2025-01-04T00:00:00Z"

@@ -7,7 +7,7 @@ import sys
 
 PROGRAM = """
 import sys
-import proof.oracle
+import pipeline_verification.oracle
 print(*sorted(name for name in sys.modules if name.split(".")[0] in {"dbt", "duckdb"}))
 print(*sorted(name for name in sys.modules if name.startswith("ecommerce_pipeline.")))
 """

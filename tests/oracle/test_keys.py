@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proof.keys import page_view_id, version_id
+from pipeline_verification.oracle.keys import page_view_id, version_id
 
 EIGHT = datetime(2025, 1, 1, 8, tzinfo=UTC)
 

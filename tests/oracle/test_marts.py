@@ -9,9 +9,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from proof import marts
-from proof.scripted import Row, changes
-from proof.source_state import Frames, frame
+from pipeline_verification.conformance.scripted_dataset import Row, changes
+from pipeline_verification.oracle import marts
+from pipeline_verification.oracle.source_state import Frames, frame
 
 MORNING = datetime(2025, 1, 2, 9, 30, tzinfo=UTC)
 EVENING = datetime(2025, 1, 2, 23, 59, 59, 999_999, tzinfo=UTC)

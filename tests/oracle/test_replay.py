@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecommerce_pipeline.interval import DataInterval
-from proof.history import Event, IntervalRun, SourceAdvanced
-from proof.replay import Replay, replay
-from proof.scripted import ScriptedDataset, changes
-from proof.source_state import SourceState
+from pipeline_verification.conformance.scripted_dataset import ScriptedDataset, changes
+from pipeline_verification.oracle.history import Event, IntervalRun, SourceAdvanced
+from pipeline_verification.oracle.replay import Replay, replay
+from pipeline_verification.oracle.source_state import SourceState
 
 FIRST, SECOND, THIRD = (date(2025, 1, day) for day in (1, 2, 3))
 
@@ -94,14 +94,14 @@ def test_deleted_customer_is_not_among_the_customers() -> None:
 def test_older_interval_does_not_change_who_is_present() -> None:
     """An older interval that runs after a newer one leaves the newer one's key snapshot."""
     result = replayed(advance(SECOND), run(SECOND), advance(THIRD), run(FIRST))
-    assert result.customers_present == {1, 2}
+    assert result.current_customer_keys == {1, 2}
     assert result.customers_as_of == DataInterval.for_day(SECOND)
 
 
 def test_repeated_interval_looks_again_at_who_is_present() -> None:
     """When the newest interval runs again, the customers are those of its latest extraction."""
     result = replayed(advance(SECOND), run(SECOND), advance(THIRD), run(SECOND))
-    assert result.customers_present == {1}
+    assert result.current_customer_keys == {1}
 
 
 @settings(max_examples=20, deadline=None)
@@ -111,7 +111,7 @@ def test_order_of_intervals_is_irrelevant(events: list[Event]) -> None:
     expected = replayed(advance(SECOND), run(FIRST), run(SECOND), run(THIRD))
     result = replayed(advance(SECOND), *events)
     assert names(result) == names(expected)
-    assert result.customers_present == expected.customers_present
+    assert result.current_customer_keys == expected.current_customer_keys
     assert result.loaded == expected.loaded
 
 

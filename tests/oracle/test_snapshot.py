@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from proof.keys import version_id
-from proof.scripted import Row, changes
-from proof.snapshot import CustomerVersions
-from proof.source_state import frame
+from pipeline_verification.conformance.scripted_dataset import Row, changes
+from pipeline_verification.oracle.keys import version_id
+from pipeline_verification.oracle.snapshot import CustomerVersions
+from pipeline_verification.oracle.source_state import frame
 
 
 def at(day: int, hour: int = 0) -> datetime:

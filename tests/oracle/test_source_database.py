@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from ecommerce_pipeline.source.postgres_server import running_server
-from proof.control import fill_source
-from proof.history import IntervalRun
-from proof.oracle import expected_tables
-from proof.small_shop import DAY_BY_DAY, LAST_DAY, SMALL_SHOP
-from proof.source_database import read_tables
-from proof.source_state import SourceState
+from ecommerce_pipeline.harness.postgres_server import running_server
+from pipeline_verification.harness.control import fill_source
+from pipeline_verification.oracle import expected_tables
+from pipeline_verification.oracle.history import IntervalRun
+from pipeline_verification.oracle.source_database import read_tables
+from pipeline_verification.oracle.source_state import SourceState
+from support.small_shop import DAY_BY_DAY, LAST_DAY, SMALL_SHOP
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

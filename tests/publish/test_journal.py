@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecommerce_pipeline import journal, jsonlines
-from ecommerce_pipeline.journal import JournalEntry
+from ecommerce_pipeline.files import json_lines
 from ecommerce_pipeline.run_directory import RunDirectory
-from proof.small_warehouse import INTERVAL, moment
+from ecommerce_pipeline.storage import journal
+from ecommerce_pipeline.storage.journal import JournalEntry
+from support.small_warehouse import INTERVAL, moment
 
 
 def entry(step: str, minute: int, seconds: int = 1, outcome: str = "success") -> JournalEntry:
@@ -76,12 +77,12 @@ def test_a_torn_line_costs_only_itself(
     """However much of a line a killed writer wrote, the lines before and after it are read."""
     path = tmp_path_factory.mktemp("lines") / "lines.jsonl"
     for value in whole:
-        jsonlines.append(path, value)
+        json_lines.append(path, value)
     torn = b'{"key": "a value that is longer than the longest cut of it there is"}'[:cut]
     with path.open("ab") as file:
         file.write(torn)
-    jsonlines.append(path, {"after": "it"})
-    assert list(jsonlines.read(path)) == [*whole, {"after": "it"}]
+    json_lines.append(path, {"after": "it"})
+    assert list(json_lines.read(path)) == [*whole, {"after": "it"}]
 
 
 def test_writers_at_once_keep_apart(tmp_path: Path) -> None:
@@ -90,12 +91,12 @@ def test_writers_at_once_keep_apart(tmp_path: Path) -> None:
 
     def write(name: str) -> None:
         for number in range(50):
-            jsonlines.append(path, {"writer": name, "number": number, "text": name * 500})
+            json_lines.append(path, {"writer": name, "number": number, "text": name * 500})
 
     writers = [threading.Thread(target=write, args=[name]) for name in "abc"]
     for writer in writers:
         writer.start()
     for writer in writers:
         writer.join()
-    lines = [(line["writer"], line["number"]) for line in jsonlines.read(path)]
+    lines = [(line["writer"], line["number"]) for line in json_lines.read(path)]
     assert sorted(lines) == [(name, number) for name in "abc" for number in range(50)]

@@ -22,17 +22,18 @@ import pytest
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.interval import DataInterval
-from ecommerce_pipeline.publish import publish
-from ecommerce_pipeline.published import Manifest, open_published
 from ecommerce_pipeline.run_directory import RunDirectory
-from proof import compare, small_warehouse
+from ecommerce_pipeline.steps.publish import publish
+from ecommerce_pipeline.storage.published import Manifest, open_published
+from pipeline_verification import compare
+from support import crash_points, small_warehouse
 
 CHILD = """
 import resource, sys
 from pathlib import Path
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.interval import DataInterval
-from ecommerce_pipeline.publish import publish
+from ecommerce_pipeline.steps.publish import publish
 from ecommerce_pipeline.run_directory import RunDirectory
 run, interval, limit = sys.argv[1:]
 if int(limit):
@@ -56,7 +57,7 @@ def in_a_child(
     arguments = [str(context.run.path), str(context.interval), str(file_size_limit)]
     return subprocess.run(
         [sys.executable, "-c", CHILD, *arguments],
-        env={**os.environ, "PIPELINE_CRASH_AT": crash_at},
+        env={**os.environ, **crash_points.environment(crash_at)},
         capture_output=True,
         text=True,
         check=False,

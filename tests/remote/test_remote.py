@@ -13,19 +13,20 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ecommerce_pipeline import journal
+from ecommerce_pipeline.context import RunSettings
 from ecommerce_pipeline.datasets import load_dataset
 from ecommerce_pipeline.errors import PipelineError
-from ecommerce_pipeline.lock import exclusive
-from ecommerce_pipeline.record import SUCCESS
+from ecommerce_pipeline.files.lock import exclusive
+from ecommerce_pipeline.harness.variant import started
+from ecommerce_pipeline.interval_run import SUCCESS
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.specification import STEP_NAMES
-from ecommerce_pipeline.variant import VariantSettings, started
-from proof import environments, remote
-from proof.control import fill_source, interval_of
-from proof.faults import wait_for
-from proof.process_tree import family, watched
-from proof.remote import RemoteVariant
+from ecommerce_pipeline.storage import journal
+from pipeline_verification.harness import environments, remote_variant
+from pipeline_verification.harness.control import fill_source, interval_of
+from pipeline_verification.harness.fault_injection import wait_for
+from pipeline_verification.harness.process_tree import process_tree, watched
+from pipeline_verification.harness.remote_variant import RemoteVariant
 
 DAY = "2025-01-01"
 HUNDRED_MEGABYTES = 100_000_000
@@ -47,18 +48,18 @@ time.sleep(600)
 @pytest.fixture(autouse=True)
 def _this_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """The control runs in the tests' own environment, too."""
-    monkeypatch.setattr(remote, "interpreter", lambda name: Path(sys.executable))
+    monkeypatch.setattr(remote_variant, "interpreter", lambda name: Path(sys.executable))
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> VariantSettings:
+def settings(tmp_path: Path) -> RunSettings:
     run = RunDirectory(tmp_path)
     fill_source(f"sqlite:///{run.source_file}", load_dataset("synthetic"), DAY)
-    return VariantSettings(run=run, source_url=f"sqlite:///{run.source_file}")
+    return RunSettings(run=run, source_url=f"sqlite:///{run.source_file}")
 
 
 def test_it_does_what_the_variant_does(
-    settings: VariantSettings,
+    settings: RunSettings,
     step_server_environment: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -74,7 +75,7 @@ def test_it_does_what_the_variant_does(
     assert not host.is_running()
 
 
-def test_a_refusal_is_one_line_here(settings: VariantSettings) -> None:
+def test_a_refusal_is_one_line_here(settings: RunSettings) -> None:
     """What the variant refuses is raised on this side with the same fault and mend."""
     with (
         started(RemoteVariant("cron", settings.run.path / "host.log"), settings) as variant,
@@ -84,7 +85,7 @@ def test_a_refusal_is_one_line_here(settings: VariantSettings) -> None:
         variant.run_interval(interval_of(DAY))
 
 
-def test_a_host_that_was_killed_is_named(settings: VariantSettings) -> None:
+def test_a_host_that_was_killed_is_named(settings: RunSettings) -> None:
     """A request to a host that is gone fails and names its log."""
     log = settings.run.path / "host.log"
     with started(RemoteVariant("cron", log), settings) as variant:
@@ -93,7 +94,7 @@ def test_a_host_that_was_killed_is_named(settings: VariantSettings) -> None:
             variant.run_interval(interval_of(DAY))
 
 
-def test_an_interrupt_ends_what_is_at_work(settings: VariantSettings) -> None:
+def test_an_interrupt_ends_what_is_at_work(settings: RunSettings) -> None:
     """Ctrl+C while an interval runs stops it there, and does not wait for its end."""
 
     def interrupt_at_first_step() -> None:
@@ -127,7 +128,7 @@ def test_what_a_tree_uses_includes_its_children() -> None:
     with subprocess.Popen(shell) as process, watched(process.pid, every_seconds=0.1) as usage:
         while usage.cpu_seconds < 1.9:
             time.sleep(0.05)
-        for member in family(psutil.Process(process.pid)):
+        for member in process_tree(psutil.Process(process.pid)):
             member.kill()
     assert usage.processes == 3
     assert 2 * HUNDRED_MEGABYTES < usage.peak_bytes < 3 * HUNDRED_MEGABYTES

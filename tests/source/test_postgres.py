@@ -48,7 +48,7 @@ def test_an_unreachable_server_may_be_tried_again() -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
         error = failure(f"postgresql://ada:Secret@127.0.0.1:{port}/shop")
-    assert f"postgresql://ada:***@127.0.0.1:{port}/shop cannot be reached" in error.fault
+    assert f"postgresql://ada:***@127.0.0.1:{port}/shop cannot be reached" in error.message
     assert error.retryable
     assert failure("postgresql://ada:Secret@host.invalid/shop").retryable
 
@@ -58,7 +58,7 @@ def test_a_silent_server_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ecommerce_pipeline.source.postgres._CONNECT_SECONDS", 2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         error = failure(f"postgresql://ada:Secret@127.0.0.1:{silent.getsockname()[1]}/shop")
-    assert "timeout" in error.fault
+    assert "timeout" in error.message
     assert error.retryable
 
 
@@ -66,10 +66,10 @@ def test_refused_credentials_are_final(server_url: str) -> None:
     """A wrong password or database is named as the server names it; no use in trying again."""
     user, _, server = server_url.removeprefix("postgresql://").partition("@")
     wrong_password = failure(f"postgresql://{user.partition(':')[0]}:Secret@{server}")
-    assert "password authentication failed" in wrong_password.fault
+    assert "password authentication failed" in wrong_password.message
     assert not wrong_password.retryable
     wrong_database = failure(server_url.replace("/postgres", "/nowhere"))
-    assert 'database "nowhere" does not exist' in wrong_database.fault
+    assert 'database "nowhere" does not exist' in wrong_database.message
     assert not wrong_database.retryable
 
 
@@ -83,15 +83,15 @@ def test_a_forbidden_table_is_named(postgres_url: str) -> None:
     )
     server = postgres_url.partition("@")[2]
     error = failure(f"postgresql://reader:Secret@{server}")
-    assert "permission denied for table customers" in error.fault
-    assert "grant" in error.mend
+    assert "permission denied for table customers" in error.message
+    assert "grant" in error.hint
 
 
 def test_a_missing_table_or_column_is_named(postgres_url: str) -> None:
     """The server's own words name what is missing."""
-    assert 'relation "customers" does not exist' in failure(postgres_url).fault
+    assert 'relation "customers" does not exist' in failure(postgres_url).message
     execute(postgres_url, FOREIGN_TABLE, "ALTER TABLE customers DROP country")
-    assert 'column "country" does not exist' in failure(postgres_url).fault
+    assert 'column "country" does not exist' in failure(postgres_url).message
 
 
 def test_foreign_types_that_fit_are_read(postgres_url: str) -> None:
@@ -123,7 +123,7 @@ def test_an_endless_time_is_refused(postgres_url: str, created: str) -> None:
     """A time that Arrow cannot hold is refused by column."""
     execute(postgres_url, FOREIGN_TABLE)
     add(postgres_url, created=created)
-    assert "customers.created_at holds an infinite time" in failure(postgres_url).fault
+    assert "customers.created_at holds an infinite time" in failure(postgres_url).message
 
 
 def test_text_that_is_not_utf8_is_refused(server_url: str) -> None:
@@ -136,7 +136,7 @@ def test_text_that_is_not_utf8_is_refused(server_url: str) -> None:
     url = server_url.removesuffix("/postgres") + "/bytes"
     execute(url, FOREIGN_TABLE)
     add(url, name="E'\\377'")
-    assert 'invalid byte sequence for encoding "UTF8": 0xff' in failure(url).fault
+    assert 'invalid byte sequence for encoding "UTF8": 0xff' in failure(url).message
 
 
 def test_an_error_amid_the_rows_is_reported(postgres_url: str) -> None:
@@ -150,7 +150,7 @@ def test_an_error_amid_the_rows_is_reported(postgres_url: str) -> None:
         " timestamptz '2025-01-02Z' + i * interval '1 millisecond'"
         " FROM generate_series(1, 60000) AS i",
     )
-    assert "division by zero" in failure(postgres_url).fault
+    assert "division by zero" in failure(postgres_url).message
 
 
 def test_a_lost_connection_may_be_tried_again(postgres_url: str) -> None:

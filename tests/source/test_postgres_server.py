@@ -16,14 +16,14 @@ import psycopg
 import pytest
 
 from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.harness import postgres_programs as programs
+from ecommerce_pipeline.harness.postgres_server import running_server
 from ecommerce_pipeline.source import connect
-from ecommerce_pipeline.source import postgres_programs as programs
-from ecommerce_pipeline.source.postgres_server import running_server
 
 OWNER = """
 import sys, time
 from pathlib import Path
-from ecommerce_pipeline.source.postgres_server import running_server
+from ecommerce_pipeline.harness.postgres_server import running_server
 with running_server(Path(sys.argv[1]), durable=False):
     print("ready", flush=True)
     time.sleep(600)
@@ -125,7 +125,7 @@ def test_another_folder_is_left_alone(folder: Path) -> None:
 
 
 def test_missing_programs_are_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where neither the package nor an installation is found, the mend is to install one."""
+    """Where neither the package nor an installation is found, the fix is to install one."""
     monkeypatch.setattr(programs, "_packaged_programs", lambda: None)
     monkeypatch.setattr(programs, "_installed_programs", lambda: None)
     with pytest.raises(PipelineError, match="install the package"), running_server(folder):

@@ -58,7 +58,7 @@ def test_a_relative_path_starts_here(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_a_missing_file_is_named_and_not_made(tmp_path: Path) -> None:
     """Reading a file that does not exist fails by its name, and does not create it."""
     error = failure(tmp_path / "none.db")
-    assert f"{tmp_path}/none.db does not exist" in error.fault
+    assert f"{tmp_path}/none.db does not exist" in error.message
     assert not error.retryable
     assert not (tmp_path / "none.db").exists()
 
@@ -66,14 +66,14 @@ def test_a_missing_file_is_named_and_not_made(tmp_path: Path) -> None:
 def test_another_file_is_refused(tmp_path: Path) -> None:
     """A file that is no database, and a folder, are refused by name."""
     (tmp_path / "text.db").write_text("no database " * 100)
-    assert f"{tmp_path}/text.db: file is not a database" in failure(tmp_path / "text.db").fault
-    assert f"{tmp_path}: unable to open" in failure(tmp_path).fault
+    assert f"{tmp_path}/text.db: file is not a database" in failure(tmp_path / "text.db").message
+    assert f"{tmp_path}: unable to open" in failure(tmp_path).message
 
 
 def test_a_missing_table_is_named(tmp_path: Path) -> None:
     """A database without the table says which."""
     foreign(tmp_path / "shop.db")
-    assert "orders" in failure(tmp_path / "shop.db", ORDERS).fault
+    assert "orders" in failure(tmp_path / "shop.db", ORDERS).message
 
 
 def test_a_foreign_table_is_read(tmp_path: Path) -> None:
@@ -110,13 +110,13 @@ def test_a_value_that_does_not_fit_is_named(
 ) -> None:
     """A value of another type than its column is refused by column and key."""
     foreign(tmp_path / "shop.db", **values)
-    assert failure(tmp_path / "shop.db").fault == f"customers.{what}, in the row with id=7"
+    assert failure(tmp_path / "shop.db").message == f"customers.{what}, in the row with id=7"
 
 
 def test_text_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     """Bytes stored as text that are no UTF-8 are refused by column."""
     foreign(tmp_path / "shop.db", name="CAST(x'ff' AS TEXT)")
-    assert "Could not decode to UTF-8 column 'name'" in failure(tmp_path / "shop.db").fault
+    assert "Could not decode to UTF-8 column 'name'" in failure(tmp_path / "shop.db").message
 
 
 def test_a_locked_database_may_be_tried_again(
@@ -128,7 +128,7 @@ def test_a_locked_database_may_be_tried_again(
     with closing(sqlite3.connect(tmp_path / "shop.db")) as writer:
         writer.execute("BEGIN EXCLUSIVE")
         error = failure(tmp_path / "shop.db")
-    assert "locked" in error.fault
+    assert "locked" in error.message
     assert error.retryable
 
 

@@ -12,10 +12,10 @@ import pytest
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.datasets import load_dataset
 from ecommerce_pipeline.errors import PipelineError
-from ecommerce_pipeline.landing import sidecar_file
 from ecommerce_pipeline.run_directory import RunDirectory
-from ecommerce_pipeline.validate import MART_CHECKS, validate_interval
-from proof.control import fill_source, interval_of, run_control
+from ecommerce_pipeline.steps.validate import MART_CHECKS, validate_output
+from ecommerce_pipeline.storage.landing import sidecar_file
+from pipeline_verification.harness.control import fill_source, interval_of, run_control
 
 DAY = "2025-01-01"
 
@@ -79,7 +79,7 @@ def context(one_day: RunDirectory, tmp_path: Path) -> StepContext:
 
 def test_what_a_run_left_agrees(context: StepContext) -> None:
     """An untouched run reconciles, and the landed rows are counted."""
-    assert validate_interval(context).rows == {
+    assert validate_output(context).rows == {
         "customers": 306,
         "products": 82,
         "orders": 440,
@@ -102,7 +102,7 @@ def test_a_number_that_disagrees_is_named(named: str, tampering: str, context: S
     with pytest.raises(
         PipelineError, match=f"the {named}.* disagree: expected .*, found"
     ) as caught:
-        validate_interval(context)
+        validate_output(context)
     assert not caught.value.retryable
 
 
@@ -117,4 +117,4 @@ def test_a_landing_file_that_differs_from_its_sidecar_is_named(
     place[fact] += 1
     path.write_text(json.dumps(content))
     with pytest.raises(PipelineError, match=rf"landed .* disagree: expected {place[fact]}, found"):
-        validate_interval(context)
+        validate_output(context)

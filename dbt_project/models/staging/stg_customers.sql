@@ -8,7 +8,7 @@ source as (
 
 present as (
 
-    select id from {{ source('raw', 'customers_present') }}
+    select id from {{ source('raw', 'current_customer_keys') }}
 
 ),
 

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from ecommerce_pipeline.datasets.base import Dataset, advance, start_anew
-from ecommerce_pipeline.datasets.registry import DATASET_NAMES, held_dataset, load_dataset
+from ecommerce_pipeline.datasets.base import Dataset, advance, reset_source
+from ecommerce_pipeline.datasets.registry import DATASET_NAMES, load_dataset, recorded_dataset
 
-__all__ = ["DATASET_NAMES", "Dataset", "advance", "held_dataset", "load_dataset", "start_anew"]
+__all__ = [
+    "DATASET_NAMES",
+    "Dataset",
+    "advance",
+    "load_dataset",
+    "recorded_dataset",
+    "reset_source",
+]

@@ -32,7 +32,7 @@ class Dataset(Protocol):
         """One day's changes, in blocks of bounded size; every ``updated_at`` lies in that day."""
 
 
-def start_anew(source: Source) -> None:
+def reset_source(source: Source) -> None:
     """Make the contract's tables, empty, replacing only tables that a data set filled before.
 
     Raises:

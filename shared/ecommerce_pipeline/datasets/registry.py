@@ -35,7 +35,7 @@ def load_dataset(name: str, *, seed: int = 1, scale: int = 1) -> Dataset:
     )
 
 
-def held_dataset(source: Source) -> Dataset:
+def recorded_dataset(source: Source) -> Dataset:
     """The data set that the source was loaded with.
 
     Raises:

@@ -1,0 +1,219 @@
+"""What each variant takes up: environment, installation, services, code.
+
+A variant needs a folder with ``requirements.lock``, ``pipeline.py`` and ``run.py``, and the
+environment that nox made from the lock. Nothing else is known of it.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from functools import partial
+from pathlib import Path
+
+import psutil
+
+from ecommerce_pipeline.datasets import load_dataset
+from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.interval import DataInterval
+from ecommerce_pipeline.run_directory import RunDirectory
+from measuring import files
+from measuring.hosted import cost, hosted, tree_cpu_seconds
+from measuring.installer import Installer
+from measuring.options import Options, Outcome
+from measuring.plan import Case, Group, Metric, Plan, Values
+from measuring.sampling import measure
+from pipeline_verification.harness.control import fill_source
+from pipeline_verification.harness.environments import interpreter, variant_folder
+from pipeline_verification.harness.process_tree import process_tree, proportional_bytes, watched
+from pipeline_verification.harness.remote_variant import PIPELINE
+
+TITLE = "Footprint: environment, installation, services, code"
+DAY = date(2025, 1, 1)
+REST_SECONDS, IDLE_SECONDS = 5.0, 15.0
+LOOK_SECONDS = 0.5
+MEGABYTE = 1_000_000
+SECONDS = Metric("s", "seconds")
+QUICK = ("environment", "code")
+
+
+def run(options: Options) -> Outcome:
+    """Measure every variant; a quick one installs and starts nothing."""
+    return measure(plan(quick=options.quick), options)
+
+
+def plan(*, quick: bool) -> Plan:
+    """Each group has a session of its own: an installer's cache, services, or nothing."""
+    installer = Installer.find()
+    groups = (
+        _group(
+            Environment,
+            environment=Case(
+                "the environment that nox made, without compiled modules and our own packages",
+                {"megabytes": Metric("MB", "on disk"), "packages": Metric("packages", "packages")},
+            ),
+        ),
+        _group(
+            Code,
+            code=Case(
+                "importing pipeline.py in a new process, which is also what parsing it costs; "
+                "lines are neither blank nor only a comment",
+                {
+                    "import_seconds": Metric("s", "import"),
+                    "pipeline_lines": Metric("lines", "pipeline.py"),
+                    "all_lines": Metric("lines", "all but tests"),
+                },
+            ),
+        ),
+        _group(
+            partial(Installation, installer=installer),
+            **{
+                "install-cold": Case(
+                    f"a new environment from the lock with {installer}, its cache empty",
+                    {"seconds": SECONDS},
+                ),
+                "install-warm": Case(
+                    f"the same with {installer}, everything in its cache",
+                    {"seconds": SECONDS},
+                ),
+            },
+        ),
+        _group(
+            Services,
+            services=Case(
+                f"started in a new folder, {IDLE_SECONDS:g} s idle, then one interval",
+                {
+                    "start_seconds": Metric("s", "start to healthy"),
+                    "idle_megabytes": Metric("MB", "idle PSS"),
+                    "peak_megabytes": Metric("MB", "peak PSS"),
+                    "idle_cpu_seconds": Metric("s/min", "idle CPU"),
+                },
+            ),
+        ),
+    )
+    wanted = [group for group in groups if not quick or set(group.cases) <= set(QUICK)]
+    return Plan("footprint", TITLE, tuple(wanted))
+
+
+@dataclass(slots=True)
+class Environment:
+    """The environment as it lies on the disk."""
+
+    variant: str
+    folder: Path
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    def measure(self, case: str) -> Values:
+        """Count its files' bytes and its packages."""
+        root = interpreter(self.variant).parents[1]
+        return {
+            "megabytes": files.size_in_bytes(root) / MEGABYTE,
+            "packages": len(files.packages(root)),
+        }
+
+
+@dataclass(slots=True)
+class Code:
+    """The variant's own Python files."""
+
+    variant: str
+    folder: Path
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    def measure(self, case: str) -> Values:
+        """Import the pipeline twice; the second time, with its modules compiled, counts."""
+        self._import()
+        begun = time.perf_counter()
+        self._import()
+        seconds = time.perf_counter() - begun
+        counted = files.own_files(variant_folder(self.variant))
+        return {
+            "import_seconds": seconds,
+            "pipeline_lines": files.code_lines(variant_folder(self.variant) / f"{PIPELINE}.py"),
+            "all_lines": sum(map(files.code_lines, counted)),
+        }
+
+    def _import(self) -> None:
+        """Import it in a home of its own, where tools leave what they make at import."""
+        environment = {
+            **{k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"},
+            "HOME": str(self.folder),
+            "PYTHONPATH": os.pathsep.join(files.python_folders(variant_folder(self.variant))),
+        }
+        command = [str(interpreter(self.variant)), "-c", f"import {PIPELINE}"]
+        done = subprocess.run(
+            command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            raise PipelineError(f"{PIPELINE}.py cannot be imported: {last}", "fix it")
+
+
+@dataclass(slots=True)
+class Installation:
+    """A cache that is empty at first."""
+
+    variant: str
+    folder: Path
+    installer: Installer
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    def measure(self, case: str) -> Values:
+        """Install; for a warm cache, fill it first."""
+        cache = self.folder / "cache"
+        if case == "install-warm" and not cache.exists():
+            self._install(cache)
+        return {"seconds": self._install(cache)}
+
+    def _install(self, cache: Path) -> float:
+        lock = variant_folder(self.variant) / "requirements.lock"
+        return self.installer.install(interpreter(self.variant), lock, self.folder / "env", cache)
+
+
+@dataclass(slots=True)
+class Services:
+    """A folder with a source; nothing is up before it is measured."""
+
+    variant: str
+    folder: Path
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    def measure(self, case: str) -> Values:
+        """Start, look at the idle services, run one interval, stop."""
+        run = RunDirectory(self.folder / "run")
+        run.path.mkdir(parents=True)
+        fill_source(f"sqlite:///{run.source_file}", load_dataset("synthetic"), f"{DAY}")
+        begun = time.perf_counter()
+        with hosted(self.variant, PIPELINE, run) as variant:
+            self.versions = variant.versions
+            start_seconds = time.perf_counter() - begun
+            time.sleep(REST_SECONDS)
+            cpu, looked = tree_cpu_seconds(variant.pid), time.perf_counter()
+            time.sleep(IDLE_SECONDS)
+            cpu = tree_cpu_seconds(variant.pid) - cpu
+            minutes = (time.perf_counter() - looked) / 60
+            idle_bytes = proportional_bytes(process_tree(psutil.Process(variant.pid)))
+            with watched(variant.pid, LOOK_SECONDS) as usage:
+                cost(variant, run, [DataInterval.for_day(DAY)], backfill=False)
+        return {
+            "start_seconds": start_seconds,
+            "idle_megabytes": idle_bytes / MEGABYTE,
+            "peak_megabytes": usage.peak_bytes / MEGABYTE,
+            "idle_cpu_seconds": cpu / minutes,
+        }
+
+
+Measured = Environment | Code | Installation | Services
+
+
+def _group(make: Callable[[str, Path], Measured], **cases: Case) -> Group:
+    @contextmanager
+    def opened(variant: str, folder: Path) -> Iterator[Measured]:
+        yield make(variant, folder)
+
+    return Group(cases, opened)

@@ -1,0 +1,1 @@
+"""Running dbt: one command at a time in this process, on a manifest that is parsed once."""

@@ -1,0 +1,137 @@
+"""Running one dbt command in this process, without a word on the terminal or a lock left behind.
+
+dbt keeps state in module globals: run one command at a time in a process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import logging
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ecommerce_pipeline.context import StepContext
+from ecommerce_pipeline.dbt_runner.manifest import (
+    WAREHOUSE_PATH,
+    WAREHOUSE_VARIABLE,
+    parse_if_changed,
+    partial_parse_state,
+    project_folder,
+)
+from ecommerce_pipeline.errors import PipelineError
+
+if TYPE_CHECKING:
+    from dbt.cli.main import dbtRunnerResult
+
+# What dbt imports only once a command needs it.
+_LATE_MODULES = (
+    "babel.dates",
+    "dbt.adapters.duckdb",
+    "dbt.adapters.duckdb.environments.local",
+    "dbt.task.run",
+    "dbt.task.snapshot",
+    "dbt.task.test",
+    "sqlparse",
+)
+
+
+def preload() -> None:
+    """Import dbt, have the project parsed and fill dbt's caches, for children forked from here.
+
+    The parsing is another process's: dbt's parser starts threads, for which a forked child would
+    wait in vain; here dbt only reads what it left. A project that does not parse, or beside which
+    nothing can be written, is left to the steps.
+    """
+    for module in _LATE_MODULES:
+        importlib.import_module(module)
+    with (
+        contextlib.suppress(PipelineError, OSError),
+        tempfile.TemporaryDirectory(prefix="dbt-preload-") as folder,
+    ):
+        parse_if_changed()
+        _invoke(["parse", "--no-write-json"], target=Path(folder), logs=Path(folder))
+
+
+def invoke(context: StepContext, command: Sequence[str]) -> dbtRunnerResult:
+    """Run dbt with ``command`` on the run's warehouse; the result says how it went.
+
+    Artifacts and the state of partial parsing go to ``context.run.dbt_target``, dbt's log to
+    ``log_file(context)``.
+
+    Raises:
+        PipelineError: there is no dbt project where it should be.
+    """
+    with contextlib.chdir(warehouse_file(context).parent):
+        return _invoke(command, target=context.run.dbt_target, logs=log_file(context).parent)
+
+
+def warehouse_file(context: StepContext) -> Path:
+    """The run's warehouse by the name under which dbt opens it, without links in its folder.
+
+    DuckDB shares a database within a process only between equal names.
+    """
+    return context.run.path.resolve() / WAREHOUSE_PATH
+
+
+def log_file(context: StepContext) -> Path:
+    """dbt's own log of the interval's commands, with every statement it ran."""
+    return context.run.dbt_target / "logs" / context.interval.label / "dbt.log"
+
+
+def _invoke(command: Sequence[str], *, target: Path, logs: Path) -> dbtRunnerResult:
+    from dbt.cli.main import dbtRunner
+
+    project = project_folder()
+    arguments = [
+        *command,
+        *("--project-dir", str(project)),
+        *("--profiles-dir", str(project)),
+        *("--target-path", str(target)),
+        *("--log-path", str(logs)),
+        *("--log-level", "none"),
+        *("--log-level-file", "debug"),
+        "--no-print",
+    ]
+    if state := partial_parse_state(project):
+        arguments += ["--partial-parse-file-path", str(state)]
+    with _environment_kept(), _leaving_nothing_open():
+        os.environ[WAREHOUSE_VARIABLE] = WAREHOUSE_PATH
+        return dbtRunner().invoke(arguments)
+
+
+@contextmanager
+def _environment_kept() -> Iterator[None]:
+    """After the block the environment is as it was; dbt reads a file ``.env`` into it."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextmanager
+def _leaving_nothing_open() -> Iterator[None]:
+    """After the block, close dbt's log file and free the semaphores of its adapter.
+
+    The garbage that holds them is sought only among what the block made.
+    """
+    from dbt.adapters.factory import reset_adapters
+
+    gc.freeze()
+    try:
+        yield
+    finally:
+        log = logging.getLogger("file_log")
+        for handler in list(log.handlers):
+            log.removeHandler(handler)
+            handler.close()
+        reset_adapters()  # type: ignore[no-untyped-call]  # dbt leaves it without annotations
+        gc.collect()
+        gc.unfreeze()

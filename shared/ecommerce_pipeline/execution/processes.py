@@ -1,0 +1,64 @@
+"""Processes: how they end with their parent or by SIGTERM, how they are waited for, free ports."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def exit_on_sigterm() -> None:
+    """Let SIGTERM end this process as Ctrl+C does: what it started is stopped on the way."""
+    signal.signal(signal.SIGTERM, _exit)
+
+
+def _exit(number: int, frame: FrameType | None) -> None:
+    # A second SIGTERM must not interrupt the stopping of services half-way.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(128 + number)
+
+
+def ending_with_parent(command: Sequence[str], signal_name: str = "TERM") -> list[str]:
+    """The command as Linux ends it when the thread that started it dies; elsewhere unchanged.
+
+    Args:
+        command: the program and its arguments.
+        signal_name: what the kernel sends it then, without ``SIG``.
+    """
+    # setpriv asks the kernel after it has changed the user, which would clear the request, and
+    # becomes the command, whose process id is therefore that of the process that was started.
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", signal_name, *command] if setpriv else list(command)
+
+
+def wait_until(
+    condition: Callable[[], T], *, timeout_seconds: float, poll_seconds: float = 0.1
+) -> T | None:
+    """Poll until the condition gives something true, and return it; None after the time-out.
+
+    Args:
+        condition: asked at least once.
+        timeout_seconds: how long to go on asking.
+        poll_seconds: the pause between two questions.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    while not (found := condition()):
+        if time.monotonic() >= deadline:
+            return None
+        time.sleep(poll_seconds)
+    return found
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

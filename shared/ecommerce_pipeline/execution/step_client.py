@@ -1,0 +1,154 @@
+"""Running one step in a process of its own, with a time-out that leaves no writer alive."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import signal
+import socket
+import threading
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from io import BufferedRWPair
+from pathlib import Path
+from typing import Any
+
+from ecommerce_pipeline.context import StepContext
+from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.execution import step_server
+from ecommerce_pipeline.execution.messages import receive, send
+from ecommerce_pipeline.result import StepResult
+from ecommerce_pipeline.specification import STEP_BY_NAME
+from ecommerce_pipeline.storage import journal
+
+_starting = threading.Lock()
+_private_servers: dict[int, Path] = {}
+
+
+def run_step(
+    name: str, context: StepContext, *, timeout_seconds: float | None = None
+) -> StepResult:
+    """Run the step ``name`` once in a child of the step server, and note it in the journal.
+
+    The server is the one that ``PIPELINE_STEP_SERVER`` names, else one private to this process.
+    When this process ends, however it ends, so does the child.
+
+    Args:
+        name: a step of the specification.
+        context: what the step is told.
+        timeout_seconds: after this long the child is killed; default: the specification's.
+
+    Raises:
+        PipelineError: the step failed, was killed, or took too long.
+    """
+    timeout = STEP_BY_NAME[name].timeout_seconds if timeout_seconds is None else timeout_seconds
+    started = datetime.now(UTC)
+    try:
+        result = _ask(name, context, timeout)
+    except BaseException as error:  # a tool's own time-out or cancellation is an attempt, too
+        reason = str(error) or type(error).__name__
+        _note(name, context, started, "failed", StepResult(details={"error": reason}))
+        raise
+    _note(name, context, started, "success", result)
+    return result
+
+
+def _ask(name: str, context: StepContext, timeout: float) -> StepResult:
+    log = context.run.step_log(name, context.interval)
+    request = {
+        "step": name,
+        "context": context.to_json(),
+        "log": str(log),
+        "environment": {k: v for k, v in os.environ.items() if k.startswith("PIPELINE_")},
+    }
+    with socket.socket(socket.AF_UNIX) as connection:
+        _connect(connection, _server_address())
+        stream = connection.makefile("rwb")
+        child = _child_of(stream)
+        send(stream, request)
+        connection.settimeout(timeout)
+        try:
+            reply = receive(stream)
+        except TimeoutError:
+            _kill(child, connection)
+            raise PipelineError(
+                f"{name} took longer than {timeout:g} s and was stopped",
+                f"read {log}, or raise the step's time-out",
+                retryable=True,
+            ) from None
+        except BaseException:
+            _kill(child, connection)
+            raise
+    return _result(name, reply, log)
+
+
+def _connect(connection: socket.socket, address: Path) -> None:
+    try:
+        connection.connect(str(address))
+    except OSError as error:
+        raise PipelineError(
+            f"no step server answers at {address}: {error.strerror or error}",
+            f"start it with: ecommerce-pipeline serve-steps, or unset "
+            f"{step_server.ENVIRONMENT_VARIABLE}",
+            retryable=True,
+        ) from None
+
+
+def _child_of(stream: BufferedRWPair) -> int:
+    greeting = receive(stream)
+    if greeting is None:
+        raise PipelineError(
+            "the step server ended before the step began", "run the step again", retryable=True
+        )
+    return int(greeting["pid"])
+
+
+def _kill(child: int, connection: socket.socket) -> None:
+    """Kill the child's process group and wait until it is gone."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)
+    connection.settimeout(10)
+    with contextlib.suppress(OSError):
+        while connection.recv(65536):
+            pass
+
+
+def _result(name: str, reply: dict[str, Any] | None, log: Path) -> StepResult:
+    if reply is None:
+        raise PipelineError(
+            f"the process of {name} was killed", f"read {log} and run it again", retryable=True
+        )
+    if "error" in reply:
+        raise PipelineError.from_json(reply["error"])
+    return StepResult(**reply)
+
+
+def _server_address() -> Path:
+    address = os.environ.get(step_server.ENVIRONMENT_VARIABLE)
+    return Path(address) if address else _private_server(os.getpid())
+
+
+def _private_server(owner: int) -> Path:
+    """The server of this process: ``owner`` keeps a forked process from using its parent's."""
+    with _starting:
+        if owner not in _private_servers:
+            stack = ExitStack()
+            _private_servers[owner] = stack.enter_context(step_server.running())
+            atexit.register(lambda: stack.close() if os.getpid() == owner else None)
+        return _private_servers[owner]
+
+
+def _note(
+    name: str, context: StepContext, started: datetime, outcome: str, result: StepResult
+) -> None:
+    entry = journal.JournalEntry(
+        interval=str(context.interval),
+        step=name,
+        started_at=started,
+        ended_at=datetime.now(UTC),
+        outcome=outcome,
+        rows=result.rows,
+        details=result.details,
+    )
+    journal.append(context.run, entry)

@@ -1,0 +1,72 @@
+"""The command of every variant's ``run.py``: the same options, the same exit codes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from ecommerce_pipeline.datasets import DATASET_NAMES
+from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.execution.processes import exit_on_sigterm
+from ecommerce_pipeline.harness.driver import BACKFILL, DAILY, NO_DATASET, Options, drive
+from ecommerce_pipeline.harness.progress import Progress
+from ecommerce_pipeline.harness.variant import Variant
+from ecommerce_pipeline.interval import parse_day
+from ecommerce_pipeline.interval_run import SUCCESS
+
+
+def main(make_variant: Callable[[], Variant], default_run_dir: Path) -> None:
+    """Parse the command line, drive the variant, and exit: 0 success, 1 failure, 2 usage."""
+
+    def run(options: Options) -> None:
+        record = drive(make_variant(), options, Progress())
+        sys.exit(0 if record.state == SUCCESS else 1)
+
+    run_cli(command_of(run, default_run_dir, "The run's folder, made anew."))
+
+
+def command_of(
+    run: Callable[[Options], None], default_run_dir: Path, run_dir_help: str
+) -> click.Command:
+    """The command line whose options are those of a run.
+
+    Args:
+        run: what to do with the options.
+        default_run_dir: the folder where none is given.
+        run_dir_help: what the folder is.
+    """
+
+    @click.command(context_settings={"show_default": True})
+    @click.option("--dataset", type=click.Choice([*DATASET_NAMES, NO_DATASET]), default="synthetic")
+    @click.option("--scale", type=click.IntRange(min=1), default=1, help="Synthetic size.")
+    @click.option("--seed", type=click.IntRange(min=1), default=1, help="Synthetic seed.")
+    @click.option("--start", help="First day, YYYY-MM-DD.  [default: the data set's first]")
+    @click.option("--days", type=click.IntRange(min=1), default=3, help="Daily intervals.")
+    @click.option("--mode", type=click.Choice([DAILY, BACKFILL]), default=DAILY)
+    @click.option("--source", default="sqlite", help="sqlite, postgres, or a database URL.")
+    @click.option(
+        "--run-dir",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=default_run_dir,
+        help=run_dir_help,
+    )
+    @click.option("--keep-up", is_flag=True, help="Leave the tool's pages up until Ctrl+C.")
+    @click.option("--resume", is_flag=True, help="Go on in the run's folder as it is.")
+    def command(start: str | None, **options: object) -> None:
+        exit_on_sigterm()
+        first = None if start is None else parse_day(start)
+        run(Options(start=first, **options))  # type: ignore[arg-type]  # click checked them
+
+    return command
+
+
+def run_cli(command: click.Command) -> None:
+    """Run a click command; a user's mistake ends in one line and exit code 1, not a traceback."""
+    try:
+        command()
+    except PipelineError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(1)

@@ -1,0 +1,81 @@
+"""The protocol that each variant's ``run.py`` implements; the driver knows no tool by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Protocol, TypeVar
+
+from ecommerce_pipeline.context import RunSettings
+from ecommerce_pipeline.execution import step_server
+from ecommerce_pipeline.interval import DataInterval
+from ecommerce_pipeline.interval_run import IntervalRun
+
+PIPELINE, NO_OP = "pipeline", "noop"
+
+
+class Variant(Protocol):
+    """One way to run the pipeline; ``VARIANT`` of its ``run.py`` makes it.
+
+    ``VARIANT()`` runs ``pipeline.py``; ``VARIANT(NO_OP)`` runs ``noop.py``, which has as many
+    steps in the same order that do nothing.
+
+    Attributes:
+        name: the folder's name without ``_impl``.
+        packages: the distributions whose versions belong in the run record.
+    """
+
+    name: str
+    packages: Sequence[str]
+
+    def start(self, settings: RunSettings) -> None:
+        """Start the tool's services on loopback and wait until they are healthy."""
+
+    def run_interval(self, interval: DataInterval) -> IntervalRun:
+        """Trigger one interval through the tool's own API and wait for its end."""
+
+    def backfill(self, intervals: Sequence[DataInterval]) -> list[IntervalRun]:
+        """Run the tool's own backfill over the intervals and wait for its end."""
+
+    @property
+    def addresses(self) -> Mapping[str, str]:
+        """Where the running tool's pages are, by their titles; empty where it has none."""
+
+    def stop(self) -> None:
+        """Stop everything that ``start`` started; also after a failed start."""
+
+
+V = TypeVar("V", bound=Variant)
+
+
+@contextmanager
+def started(
+    variant: V, settings: RunSettings, say: Callable[[str], None] = lambda line: None
+) -> Iterator[V]:
+    """Start the variant for the block and stop it whatever happens, a failed start included.
+
+    Args:
+        variant: the variant, not started yet.
+        settings: what it is started with.
+        say: told before it starts and before it stops.
+    """
+    try:
+        say(f"{variant.name}: starting")
+        variant.start(settings)
+        yield variant
+    finally:
+        say(f"{variant.name}: stopping")
+        variant.stop()
+
+
+@contextmanager
+def shared_step_server(pipeline: str) -> Iterator[dict[str, str]]:
+    """Run a step server for the block; yield the environment by which steps find it.
+
+    Steps that do nothing need none: for ``NO_OP`` the environment is empty.
+    """
+    if pipeline == NO_OP:
+        yield {}
+        return
+    with step_server.running() as address:
+        yield {step_server.ENVIRONMENT_VARIABLE: str(address)}

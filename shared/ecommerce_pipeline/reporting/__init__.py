@@ -1,0 +1,1 @@
+"""What people read: numbers, the dashboard's page, the text of notifications."""

@@ -1,0 +1,1 @@
+"""The dashboard's page: its queries, charts and template."""

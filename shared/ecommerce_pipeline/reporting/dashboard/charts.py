@@ -1,0 +1,171 @@
+"""The geometry of the charts. Positions are percentages; money becomes float only here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from itertools import groupby
+
+from ecommerce_pipeline.reporting import formatting
+
+MOST_COLUMNS = 45
+MOST_POINTS = 400
+WIDEST_COLUMN = 8.0
+ZERO = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """The revenue from the ``first`` to the ``last`` day, both included."""
+
+    first: date
+    last: date
+    revenue: Decimal
+
+    @property
+    def label(self) -> str:
+        """The day, or the first and the last one."""
+        first, last = formatting.day(self.first), formatting.day(self.last)
+        return first if first == last else f"{first} to {last}"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One period's place: its band of the width, and its column."""
+
+    period: Period
+    left: float
+    width: float
+    column_left: float
+    column_width: float
+    top: float
+    height: float
+
+
+@dataclass(frozen=True, slots=True)
+class RevenueChart:
+    """Revenue over time.
+
+    Attributes:
+        unit: ``day``, ``week`` or ``month``.
+        marks: one for each period.
+        zero: the height of zero.
+        grid: heights and labels of the grid lines.
+        dates: places, anchors and labels along the bottom.
+        line: the SVG path through the periods in a 100 by 100 box; None where columns are drawn.
+        best: the period of the highest revenue.
+    """
+
+    unit: str
+    marks: Sequence[Mark]
+    zero: float
+    grid: Sequence[tuple[float, str]]
+    dates: Sequence[tuple[float, str, str]]
+    line: str | None
+    best: Period
+
+    @property
+    def area(self) -> str:
+        """The line's path closed along zero."""
+        first, last = _centre(self.marks[0]), _centre(self.marks[-1])
+        return f"{self.line} L{last:.2f} {self.zero:.2f} L{first:.2f} {self.zero:.2f} Z"
+
+
+def revenue_chart(by_day: Mapping[date, Decimal]) -> RevenueChart | None:
+    """Lay out revenue over time by day, week or month; None where there is none."""
+    if not by_day:
+        return None
+    unit, periods = _periods(by_day)
+    ticks = _ticks([period.revenue for period in periods])
+    low, high = ticks[0], ticks[-1]
+
+    def height(amount: Decimal) -> float:
+        return float((high - amount) / (high - low)) * 100
+
+    band = 100 / len(periods)
+    column = min(band * 0.72, WIDEST_COLUMN)
+    marks = [
+        Mark(
+            period=period,
+            left=place * band,
+            width=band,
+            column_left=(place + 0.5) * band - column / 2,
+            column_width=column,
+            top=height(max(period.revenue, ZERO)),
+            height=abs(height(period.revenue) - height(ZERO)),
+        )
+        for place, period in enumerate(periods)
+    ]
+    line = " L".join(f"{_centre(mark):.2f} {height(mark.period.revenue):.2f}" for mark in marks)
+    return RevenueChart(
+        unit=unit,
+        marks=marks,
+        zero=height(ZERO),
+        grid=[(height(tick), formatting.short_money(tick)) for tick in ticks],
+        dates=_dates(marks),
+        line=f"M{line}" if len(periods) > MOST_COLUMNS else None,
+        best=max(periods, key=lambda period: period.revenue),
+    )
+
+
+def share(part: Decimal | int, whole: Decimal | int) -> float:
+    """The part in percent of the whole, between 0 and 100."""
+    return min(abs(float(part / whole)), 1.0) * 100 if whole else 0.0
+
+
+def _centre(mark: Mark) -> float:
+    return mark.left + mark.width / 2
+
+
+def _periods(by_day: Mapping[date, Decimal]) -> tuple[str, list[Period]]:
+    """Cut the time from the first day to the last into days, weeks or months, by its length."""
+    first, last = min(by_day), max(by_day)
+    days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
+    units = ("day", _same), ("week", _monday), ("month", _first_of_month)
+    unit, start_of = units[(len(days) > MOST_POINTS) + (len(days) > 7 * MOST_POINTS)]
+    periods = [list(group) for _, group in groupby(days, start_of)]
+    return unit, [
+        Period(part[0], part[-1], sum((by_day.get(day, ZERO) for day in part), ZERO))
+        for part in periods
+    ]
+
+
+def _same(day: date) -> date:
+    return day
+
+
+def _monday(day: date) -> date:
+    return day - timedelta(days=day.weekday())
+
+
+def _first_of_month(day: date) -> date:
+    return day.replace(day=1)
+
+
+def _ticks(amounts: Sequence[Decimal], about: int = 4) -> list[Decimal]:
+    """Round amounts from at most the lowest (or zero) to at least the highest (or zero)."""
+    low, high = min(ZERO, *amounts), max(ZERO, *amounts)
+    rough = (high - low) / about or Decimal(1)
+    size = Decimal(10) ** rough.adjusted()
+    step = next(size * factor for factor in (1, 2, 5, 10) if size * factor >= rough)
+    start = int((low / step).to_integral_value(ROUND_FLOOR))
+    stop = int((high / step).to_integral_value(ROUND_CEILING))
+    return [step * place for place in range(start, max(stop, start + 1) + 1)]
+
+
+def _dates(marks: Sequence[Mark]) -> list[tuple[float, str, str]]:
+    """Evenly spread labels, few enough for a phone; at an edge they are anchored to it."""
+    within_a_year = (marks[-1].period.last - marks[0].period.first).days < 366
+    write = formatting.day_and_month if within_a_year else formatting.month
+    gaps = min(4 if within_a_year else 3, len(marks)) - 1
+    places = [round(n * (len(marks) - 1) / gaps) for n in range(gaps + 1)] if gaps else [0]
+    return [
+        (_centre(marks[n]), _anchor(_centre(marks[n])), write(marks[n].period.first))
+        for n in places
+    ]
+
+
+def _anchor(place: float) -> str:
+    return "start" if place < 6 else "end" if place > 94 else "middle"

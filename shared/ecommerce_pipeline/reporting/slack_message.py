@@ -1,0 +1,168 @@
+"""The notifications' words, as Slack Block Kit within Slack's limits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from slack_sdk.models.blocks import (
+    Block,
+    ContextBlock,
+    HeaderBlock,
+    MarkdownTextObject,
+    PlainTextObject,
+    SectionBlock,
+)
+
+from ecommerce_pipeline.context import StepContext
+from ecommerce_pipeline.reporting import formatting
+from ecommerce_pipeline.reporting.totals import Totals
+from ecommerce_pipeline.storage.published import Manifest
+
+HEADER_LIMIT = 150
+FIELD_LIMIT = 2000
+SECTION_LIMIT = 3000
+_PASSWORD_IN_URL = re.compile(r"(\w+://[^\s:/@]*):\S+@")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One notification.
+
+    Attributes:
+        id: made from interval, kind and step; a repeated notification has the same.
+        interval: the data interval.
+        kind: ``success`` or ``failure``.
+        step: the step that failed; None for a success.
+        text: what Slack shows where it shows no blocks.
+        blocks: the Block Kit blocks.
+    """
+
+    id: str
+    interval: str
+    kind: str
+    step: str | None
+    text: str
+    blocks: Sequence[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known about the run; None where it could not be read.
+
+    Attributes:
+        manifest: what readers see now.
+        totals: the published totals.
+        elapsed_seconds: how long the run took so far.
+        slowest: the longest step and its seconds.
+    """
+
+    manifest: Manifest | None = None
+    totals: Totals | None = None
+    elapsed_seconds: float | None = None
+    slowest: tuple[str, float] | None = None
+
+
+def success(context: StepContext, facts: Facts) -> Message:
+    """Tell what was published and where the dashboard is."""
+    fields = {"Interval": formatting.interval(context.interval)}
+    if facts.totals is not None:
+        fields["Revenue"] = formatting.money(facts.totals.revenue)
+        fields["Orders"] = f"{facts.totals.orders:,}"
+        fields["Customers"] = f"{facts.totals.customers:,}"
+    if facts.manifest is not None:
+        fields["Rows published"] = f"{sum(t.rows for t in facts.manifest.tables.values()):,}"
+    fields |= _durations(facts)
+    return _message(
+        context,
+        step=None,
+        title=f"✅ Pipeline succeeded: {formatting.interval(context.interval)}",
+        fields=fields,
+        body=[],
+        footer=f"Dashboard: {context.run.dashboard}",
+    )
+
+
+def failure(context: StepContext, step: str, reason: str, facts: Facts) -> Message:
+    """Tell which step failed and why, what readers still see, and where the log is."""
+    seen = "nothing yet" if facts.manifest is None else _through(facts.manifest)
+    reason = _without_secrets(reason, context).replace("```", "'''")
+    return _message(
+        context,
+        step=step,
+        title=f"❌ Pipeline failed: {formatting.interval(context.interval)}",
+        fields={
+            "Interval": formatting.interval(context.interval),
+            "Step": step,
+            "Readers see": seen,
+            **_durations(facts),
+        },
+        body=[SectionBlock(text=_markdown(reason, SECTION_LIMIT, around="```"))],
+        footer=f"Log: {context.run.step_log(step, context.interval)}",
+    )
+
+
+def escape(text: str, limit: int) -> str:
+    """Escape Slack's control characters and cut to the limit, never inside an escape."""
+    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    if len(escaped) <= limit:
+        return escaped
+    return re.sub(r"&[a-z]*$", "", escaped[: limit - 1]) + "…"
+
+
+def _message(
+    context: StepContext,
+    *,
+    step: str | None,
+    title: str,
+    fields: Mapping[str, str],
+    body: Sequence[Block],
+    footer: str,
+) -> Message:
+    kind = "success" if step is None else "failure"
+    blocks: list[Block] = [
+        HeaderBlock(text=PlainTextObject(text=escape(title, HEADER_LIMIT))),
+        SectionBlock(fields=[_field(name, value) for name, value in fields.items()]),
+        *body,
+        ContextBlock(elements=[_markdown(footer, FIELD_LIMIT)]),
+    ]
+    return Message(
+        id="/".join([context.interval.label, kind, *([step] if step else [])]),
+        interval=str(context.interval),
+        kind=kind,
+        step=step,
+        text=escape(f"{title} ({step})" if step else title, SECTION_LIMIT),
+        blocks=[block.to_dict() for block in blocks],
+    )
+
+
+def _field(name: str, value: str) -> MarkdownTextObject:
+    return MarkdownTextObject(text=f"*{name}*\n{escape(value, FIELD_LIMIT - len(name) - 3)}")
+
+
+def _markdown(text: str, limit: int, around: str = "") -> MarkdownTextObject:
+    room = limit - 2 * len(around)
+    return MarkdownTextObject(text=f"{around}{escape(text, room)}{around}", verbatim=True)
+
+
+def _durations(facts: Facts) -> dict[str, str]:
+    fields = {}
+    if facts.elapsed_seconds is not None:
+        fields["Duration"] = formatting.duration(facts.elapsed_seconds)
+    if facts.slowest is not None:
+        step, seconds = facts.slowest
+        fields["Slowest step"] = f"{step}, {formatting.duration(seconds)}"
+    return fields
+
+
+def _through(manifest: Manifest) -> str:
+    return f"data through {formatting.interval(manifest.newest_interval)}"
+
+
+def _without_secrets(text: str, context: StepContext) -> str:
+    """Hide the webhook and any password in a URL, should a library's message hold one."""
+    if context.slack_webhook_url:
+        text = text.replace(context.slack_webhook_url, "***")
+    return _PASSWORD_IN_URL.sub(r"\1:***@", text)

@@ -1,0 +1,104 @@
+"""The dbt steps: each runs one dbt command on one selector of ``selectors.yml``.
+
+Unit tests are left to the test suite, as dbt advises: no data can change their outcome.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from ecommerce_pipeline.context import StepContext
+from ecommerce_pipeline.dbt_runner import runner
+from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.result import StepResult
+from ecommerce_pipeline.storage import warehouse
+
+if TYPE_CHECKING:
+    from dbt.artifacts.schemas.run import RunResult
+
+_SUCCEEDED = ("success", "pass", "warn", "no-op")
+
+
+def run_selector(context: StepContext, command: str, selector: str) -> StepResult:
+    """Run a dbt command on the nodes of a selector; warnings are in the result's details.
+
+    Args:
+        context: the step's arguments.
+        command: ``run``, ``test`` or ``snapshot``.
+        selector: a name of the project's ``selectors.yml``.
+
+    Raises:
+        PipelineError: a node cannot be built, a test of severity error fails, dbt cannot start, or
+            the warehouse stays locked.
+    """
+    # The connection held meanwhile keeps other processes out from before dbt opens the file until
+    # after it has closed it. dbt shares it, as it runs in this process, and so need not open the
+    # file again for every node.
+    with warehouse.connect(runner.warehouse_file(context)) as connection:
+        results = _execute(context, command, selector)
+        if failed := [result for result in results if result.status not in _SUCCEEDED]:
+            raise _failure(context, failed, len(results))
+        return StepResult(rows=_row_counts(connection, results), details=_details(results))
+
+
+def _execute(context: StepContext, command: str, selector: str) -> Sequence[RunResult]:
+    """Run the command, keep its ``run_results.json`` in the run's folder, return the results."""
+    from dbt.artifacts.schemas.run import RunExecutionResult
+
+    record = context.run.dbt_results(selector, context.interval)
+    record.unlink(missing_ok=True)
+    outcome = runner.invoke(context, [command, "--selector", selector, "--no-write-json"])
+    if not isinstance(outcome.result, RunExecutionResult):
+        raise PipelineError(
+            f"dbt {command} could not start: {outcome.exception}",
+            f"fix the dbt project; dbt's log is {runner.log_file(context)}",
+        ) from outcome.exception
+    record.parent.mkdir(parents=True, exist_ok=True)
+    outcome.result.write(str(record))
+    return outcome.result.results
+
+
+def _failure(context: StepContext, failed: Sequence[RunResult], total: int) -> PipelineError:
+    kind = str(failed[0].node.resource_type)
+    cause = "the rows at the source" if kind == "test" else "what dbt names"
+    return PipelineError(
+        f"{len(failed)} of {total} dbt {kind}s failed: {_descriptions(failed)}",
+        f"correct {cause} and run the interval again; the queries are in "
+        f"{context.run.dbt_target / 'compiled'}, dbt's log is {runner.log_file(context)}",
+    )
+
+
+def _descriptions(results: Iterable[RunResult]) -> str:
+    return ", ".join(sorted(_description(result) for result in results))
+
+
+def _description(result: RunResult) -> str:
+    """The node with its number of failing rows, or else with what dbt says of it."""
+    if result.failures:
+        return f"{result.node.name} ({result.failures} {'row' if result.failures == 1 else 'rows'})"
+    return f"{result.node.name} ({result.message})"
+
+
+def _row_counts(
+    connection: duckdb.DuckDBPyConnection, results: Iterable[RunResult]
+) -> dict[str, int]:
+    """The rows of each table that the command built."""
+    return {
+        result.node.name: connection.execute(
+            f"SELECT count(*) FROM {result.node.relation_name}"
+        ).fetchall()[0][0]
+        for result in results
+        if result.node.get_materialization() in ("table", "incremental", "snapshot")
+    }
+
+
+def _details(results: Sequence[RunResult]) -> dict[str, str | int | float]:
+    """How many nodes there were of each status, and which tests warn."""
+    details: dict[str, str | int | float] = {**Counter(str(r.status) for r in results)}
+    if warnings := _descriptions(r for r in results if r.status == "warn"):
+        details["warnings"] = warnings
+    return details

@@ -1,0 +1,179 @@
+"""Extraction: one table's rows of one data interval, from the source to Parquet.
+
+The file depends on the rows alone: whichever database holds them, and however it hands them
+over, the bytes are the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from ecommerce_pipeline.context import StepContext
+from ecommerce_pipeline.contract import CUSTOMERS, Table
+from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.files.atomic import atomic_file
+from ecommerce_pipeline.result import StepResult
+from ecommerce_pipeline.source import Source, connect
+from ecommerce_pipeline.storage import landing
+from ecommerce_pipeline.storage.landing import FileDigest, Sidecar
+
+ROW_GROUP_ROWS = 500_000
+_KEY_SNAPSHOT_TABLES = (CUSTOMERS,)  # whose hard deletes the warehouse follows
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def extract_table(context: StepContext, table: Table) -> StepResult:
+    """Write the interval's rows to ``landing/``, ordered by ``updated_at`` and key.
+
+    For customers also the keys that the source holds now, read in the same transaction.
+
+    Raises:
+        PipelineError: the source cannot be read, has lost or changed a column, or holds a value
+            that the contract forbids; or the disk is full. Nothing half-written stays.
+    """
+    path = context.run.landing_file(table.name, context.interval)
+    sums = {c.name: 0 for c in table.columns if c.name.endswith("_cents") or c.name == "quantity"}
+    keys = None
+    with (
+        _disk_errors(path.parent),
+        contextlib.closing(connect(context.source_url)) as source,
+        source.transaction(),
+    ):
+        warnings = check_columns(source, table)
+        with contextlib.ExitStack() as files:  # both are whole before either is renamed
+            rows_file = files.enter_context(atomic_file(path, point="landing"))
+            batches = _checked(table, source.read_interval(table, context.interval), sums)
+            rows = _write(rows_file, table.arrow_schema, batches)
+            if table in _KEY_SNAPSHOT_TABLES:
+                keys_file = files.enter_context(
+                    atomic_file(landing.key_snapshot_file(path), point="landing")
+                )
+                key_rows = _write(keys_file, landing.key_schema(table), source.read_keys(table))
+                keys = FileDigest.of(keys_file, key_rows)
+            facts = FileDigest.of(rows_file, rows)
+        sidecar = Sidecar(
+            table.name, context.interval, facts, sums, datetime.now(UTC), keys, warnings
+        )
+        landing.write_sidecar(path, sidecar, table.arrow_schema)
+    details: dict[str, str | int | float] = {"bytes": facts.bytes}
+    if warnings:
+        details["warnings"] = "; ".join(warnings)
+    return StepResult(rows={table.name: rows}, details=details)
+
+
+def check_columns(source: Source, table: Table) -> tuple[str, ...]:
+    """Compare the source's columns with the contract's; the result warns of added ones.
+
+    Raises:
+        PipelineError: the table or one of its columns is missing, or a column's type changed.
+    """
+    found = source.columns(table)
+    faults = []
+    for column in table.columns:
+        info = found.get(column.name)
+        if info is None:
+            faults.append(f"has no column {column.name}")
+        elif info.type is not column.type:
+            faults.append(
+                f"declares {column.name} as {info.declared_type or 'nothing'},"
+                f" not as {column.type.value}"
+            )
+    if faults:
+        raise PipelineError(
+            f"the source table {table.name} {' and '.join(faults)}",
+            "change the source back, or change contract.py and what builds on that column",
+        )
+    added = [name for name in found if name not in table.column_names]
+    return tuple(
+        f"the source column {table.name}.{name} is not in the contract and is left out"
+        for name in added
+    )
+
+
+def _checked(
+    table: Table, batches: Iterable[pa.RecordBatch], sums: dict[str, int]
+) -> Iterator[pa.RecordBatch]:
+    """Pass the batches on, refuse NULL where the contract does, and add to ``sums``."""
+    for batch in batches:
+        for column in table.columns:
+            if not column.nullable and batch.column(column.name).null_count:
+                raise PipelineError(
+                    f"{table.name}.{column.name} holds NULL, which the contract forbids",
+                    "correct that row in the source",
+                )
+        for name in sums:
+            sums[name] += _exact_sum(batch.column(name))
+        yield batch
+
+
+def _exact_sum(integers: pa.Array) -> int:
+    """The sum as DECIMAL(38), since a sum of int64 wraps around silently."""
+    return int(pc.sum(integers.cast(pa.decimal128(38))).as_py() or 0)
+
+
+def _write(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
+    """Write row groups in the background while the next is read; return the rows."""
+    rows = 0
+    texts = [field.name for field in schema if pa.types.is_string(field.type)]
+    numbers = [name for name in schema.names if name not in texts]
+    with (
+        pq.ParquetWriter(
+            path,
+            schema,
+            compression="zstd",
+            use_dictionary=texts,
+            column_encoding=dict.fromkeys(numbers, "DELTA_BINARY_PACKED"),
+        ) as writer,
+        ThreadPoolExecutor(1) as background,
+    ):
+        writing: Future[None] | None = None
+        for group in _row_groups(batches):
+            if writing is not None:
+                writing.result()
+            writing = background.submit(writer.write_table, group, row_group_size=ROW_GROUP_ROWS)
+            rows += group.num_rows
+        if writing is not None:
+            writing.result()
+    return rows
+
+
+def _row_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Tables of ``ROW_GROUP_ROWS`` rows each, the last one shorter, each in one piece.
+
+    Chunks would show in the file as page boundaries.
+    """
+    held: list[pa.RecordBatch] = []
+    count = 0
+    for batch in batches:
+        held.append(batch)
+        count += batch.num_rows
+        while count >= ROW_GROUP_ROWS:
+            whole = pa.Table.from_batches(held)
+            yield whole.slice(0, ROW_GROUP_ROWS).combine_chunks()
+            held = whole.slice(ROW_GROUP_ROWS).to_batches()
+            count -= ROW_GROUP_ROWS
+    if count:
+        yield pa.Table.from_batches(held).combine_chunks()
+
+
+@contextmanager
+def _disk_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in _DISK_FULL
+        raise PipelineError(
+            f"cannot write to {folder}: {os.strerror(error.errno) if error.errno else error}",
+            "free space there and run the step again" if full else "check the folder's rights",
+        ) from error

@@ -1,0 +1,39 @@
+"""Source freshness in logical time: how old the newest source row is at the interval's end."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+from ecommerce_pipeline import source
+from ecommerce_pipeline.context import StepContext
+from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.result import StepResult
+
+
+def check_source_freshness(context: StepContext) -> StepResult:
+    """Compare the newest ``updated_at`` before the interval's end with ``max_staleness``.
+
+    Raises:
+        PipelineError: no row before that end, or the newest is older than allowed.
+    """
+    end = context.interval.end
+    with closing(source.connect(context.source_url)) as database:
+        newest = database.newest_update(end)
+    if newest is None:
+        raise PipelineError(
+            f"the source has no row updated before {end:%Y-%m-%dT%H:%M:%SZ}",
+            "load the source first, or run a later interval",
+        )
+    staleness = end - newest
+    if staleness > context.max_staleness:
+        raise PipelineError(
+            f"the source is stale: its newest row is from {newest:%Y-%m-%dT%H:%M:%SZ}, "
+            f"{staleness} before the interval's end, more than {context.max_staleness}",
+            "bring the source up to date, or raise PIPELINE_MAX_STALENESS_HOURS",
+        )
+    return StepResult(
+        details={
+            "newest_update": newest.isoformat(),
+            "staleness_seconds": int(staleness.total_seconds()),
+        }
+    )

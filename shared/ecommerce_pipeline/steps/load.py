@@ -1,0 +1,126 @@
+"""Loading: an interval's landing files merged into the raw schema, last writer wins.
+
+The outcome depends on which rows were ever landed, not on the order or the number of loads.
+"""
+
+from __future__ import annotations
+
+import glob
+from pathlib import Path
+
+import duckdb
+
+from ecommerce_pipeline.context import StepContext
+from ecommerce_pipeline.contract import CUSTOMERS, TABLES, Table
+from ecommerce_pipeline.files.crash_points import crash_point
+from ecommerce_pipeline.interval import DataInterval
+from ecommerce_pipeline.result import StepResult
+from ecommerce_pipeline.storage import landing, warehouse
+
+
+def load_raw(context: StepContext) -> StepResult:
+    """Merge the interval's five landing files into ``raw`` in one transaction.
+
+    Raises:
+        PipelineError: a landing file is missing, truncated or not what its sidecar says, or the
+            warehouse stays locked.
+    """
+    files = {table: context.run.landing_file(table.name, context.interval) for table in TABLES}
+    rows = {table.name: landing.verify(table, path).rows for table, path in files.items()}
+    with warehouse.connect(context.run.warehouse) as connection:
+        with warehouse.transaction(connection):
+            _create_tables(connection)
+            for table, path in files.items():
+                _merge(connection, table, path)
+                _note_interval(connection, table, context.interval, rows[table.name])
+            _replace_current_customer_keys(connection, context)
+            crash_point("load:before_commit")
+        crash_point("load:after_commit")
+    return StepResult(rows=rows)
+
+
+def _create_tables(connection: duckdb.DuckDBPyConnection) -> None:
+    connection.execute("CREATE SCHEMA IF NOT EXISTS raw")
+    for table in TABLES:
+        columns = ", ".join(
+            f'"{c.name}" {c.type.duckdb}{"" if c.nullable else " NOT NULL"}' for c in table.columns
+        )
+        connection.execute(f'CREATE TABLE IF NOT EXISTS raw."{table.name}" ({columns})')
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS raw.current_customer_keys"
+        " (id BIGINT NOT NULL, as_of TIMESTAMPTZ NOT NULL)"
+    )
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS raw.loaded_intervals (table_name VARCHAR NOT NULL,"
+        " interval_start TIMESTAMPTZ NOT NULL, interval_end TIMESTAMPTZ NOT NULL,"
+        " row_count BIGINT NOT NULL)"
+    )
+
+
+def _merge(connection: duckdb.DuckDBPyConnection, table: Table, path: Path) -> None:
+    """Insert new keys and replace older rows; of two rows with one key the greater wins.
+
+    Rows compare by ``updated_at``, then by their whole content, so that the winner never
+    depends on which came first.
+    """
+    columns = ", ".join(f'"{name}"' for name in table.column_names)
+    key = ", ".join(f'"{name}"' for name in table.key)
+    same_key = " AND ".join(f'target."{name}" = incoming."{name}"' for name in table.key)
+    connection.execute(
+        f"""
+        MERGE INTO raw."{table.name}" AS target
+        USING (
+            SELECT {columns} FROM read_parquet(?) AS landed
+            QUALIFY row_number() OVER (
+                PARTITION BY {key} ORDER BY {row_version(table, "landed")} DESC
+            ) = 1
+        ) AS incoming
+        ON {same_key}
+        WHEN MATCHED AND {row_version(table, "incoming")} > {row_version(table, "target")}
+            THEN UPDATE
+        WHEN NOT MATCHED THEN INSERT
+        """,
+        [parquet_argument(path)],
+    )
+
+
+def parquet_argument(path: Path) -> str:
+    """The path as ``read_parquet`` takes it, which reads ``*`` and the like as patterns."""
+    return glob.escape(str(path))
+
+
+def row_version(table: Table, alias: str) -> str:
+    """The SQL row value by which two versions of a row compare; the greater one wins."""
+    names = ("updated_at", *table.column_names)
+    return "row(" + ", ".join(f'{alias}."{name}"' for name in names) + ")"
+
+
+def _note_interval(
+    connection: duckdb.DuckDBPyConnection, table: Table, interval: DataInterval, rows: int
+) -> None:
+    identity = [table.name, interval.start, interval.end]
+    connection.execute(
+        "DELETE FROM raw.loaded_intervals"
+        " WHERE table_name = ? AND interval_start = ? AND interval_end = ?",
+        identity,
+    )
+    connection.execute("INSERT INTO raw.loaded_intervals VALUES (?, ?, ?, ?)", [*identity, rows])
+
+
+def _replace_current_customer_keys(
+    connection: duckdb.DuckDBPyConnection, context: StepContext
+) -> None:
+    """Keep the key snapshot of the newest interval, by which deleted customers are known."""
+    end = context.interval.end
+    newer = connection.execute(
+        "SELECT count(*) FROM raw.loaded_intervals WHERE table_name = ? AND interval_end > ?",
+        [CUSTOMERS.name, end],
+    ).fetchall()
+    if newer[0][0]:
+        return
+    path = context.run.key_snapshot_file(CUSTOMERS.name, context.interval)
+    connection.execute("DELETE FROM raw.current_customer_keys")
+    connection.execute(
+        "INSERT INTO raw.current_customer_keys SELECT id, ? FROM read_parquet(?)",
+        [end, parquet_argument(path)],
+    )

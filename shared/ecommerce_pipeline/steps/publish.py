@@ -1,0 +1,211 @@
+"""Publishing: the published copy of the marts and the snapshot, replaced whole.
+
+``published`` is a link to a version below ``.published/``; a version is never changed once the
+link points to it. The version before is kept for readers who still hold it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC
+from pathlib import Path
+
+import duckdb
+
+from ecommerce_pipeline.context import StepContext
+from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.files.atomic import hidden_sibling, remove_leftovers, sync_file, sync_folder
+from ecommerce_pipeline.files.crash_points import crash_point
+from ecommerce_pipeline.interval import DataInterval
+from ecommerce_pipeline.result import StepResult
+from ecommerce_pipeline.run_directory import RunDirectory
+from ecommerce_pipeline.storage import warehouse
+from ecommerce_pipeline.storage.published import (
+    DATABASE,
+    Manifest,
+    PublishedTable,
+    parquet_file,
+    parquet_pattern,
+    qualified,
+)
+
+SCHEMAS = ("marts", "snapshots")
+
+
+def publish(context: StepContext) -> StepResult:
+    """Replace ``published/`` by the warehouse's marts and snapshot as they are now.
+
+    A version holds ``warehouse.duckdb``, ``<schema>/<table>.parquet`` and ``manifest.json``.
+
+    Raises:
+        PipelineError: the warehouse is locked or holds no marts, a type has no exact form in
+            Parquet, or the disk refuses; readers keep the copy before.
+    """
+    link = context.run.published
+    if link.exists() and not link.is_symlink():
+        raise PipelineError(
+            f"{link} is not the link that publish replaces, but a {_kind(link)}",
+            "move it away and publish again",
+        )
+    with _naming(link), _one_at_a_time(context.run):
+        version, manifest = _replace(context)
+    return StepResult(
+        rows={name.partition(".")[2]: table.rows for name, table in manifest.tables.items()},
+        details={"version": version.name, "newest_interval": str(manifest.newest_interval)},
+    )
+
+
+def _kind(path: Path) -> str:
+    return "folder" if path.is_dir() else "file"
+
+
+@contextmanager
+def _naming(link: Path) -> Iterator[None]:
+    """Say of a refusal by the disk that it is the published copy which was not written."""
+    try:
+        yield
+    except (OSError, duckdb.Error) as error:
+        raise PipelineError(
+            f"{link} could not be replaced and is as it was: {error}",
+            "free disk space or fix the permissions, then publish again",
+            retryable=True,
+        ) from error
+
+
+@contextmanager
+def _one_at_a_time(run: RunDirectory) -> Iterator[None]:
+    """Wait for another publisher of the run; the kernel lets go of a killed one's lock."""
+    run.published_versions.mkdir(parents=True, exist_ok=True)
+    with (run.published_versions / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _replace(context: StepContext) -> tuple[Path, Manifest]:
+    """Build a version, point the link to it, and remove all but it and the one before."""
+    versions, link = context.run.published_versions, context.run.published
+    remove_leftovers(link)
+    building = versions / ".building"
+    shutil.rmtree(building, ignore_errors=True)
+    try:
+        manifest = _build(context, building)
+        version = building.rename(versions / _next_name(versions))
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    sync_folder(versions)
+    kept = {version.name, link.resolve().name}
+    _point(link, version)
+    for old in versions.glob("[0-9]*"):
+        if old.name not in kept:
+            shutil.rmtree(old, ignore_errors=True)
+    return version, manifest
+
+
+def _next_name(versions: Path) -> str:
+    return f"{max((int(old.name) for old in versions.glob('[0-9]*')), default=0) + 1:06d}"
+
+
+def _point(link: Path, version: Path) -> None:
+    fresh = hidden_sibling(link)
+    fresh.symlink_to(version.relative_to(link.parent))
+    crash_point("publish:before_rename")
+    fresh.replace(link)
+    sync_folder(link.parent)
+    crash_point("publish:after_rename")
+
+
+def _build(context: StepContext, folder: Path) -> Manifest:
+    """Write a whole version to the disk; its files are for reading only."""
+    source = warehouse.connect(context.run.warehouse, read_only=True)
+    with source as private, _naming(context.run.published):
+        newest = _newest_interval(private, context)
+        tables = {name: _write_parquet(private, folder, *name) for name in _table_names(private)}
+    with duckdb.connect(folder / DATABASE) as copy:
+        for name, written in tables.items():
+            if _copy_from_parquet(copy, folder, *name) != written:
+                raise PipelineError(
+                    f"{'.'.join(name)} reads back from Parquet otherwise than it was written",
+                    "give its columns types that Parquet has: BIGINT or DECIMAL, not HUGEINT",
+                )
+        copy.execute("CHECKPOINT")  # here a full disk raises; at close it would pass unseen
+    manifest = Manifest(
+        interval=context.interval,
+        newest_interval=newest,
+        tables={f"{schema}.{table}": summary for (schema, table), summary in tables.items()},
+    )
+    manifest.write(folder)
+    for path in [*folder.rglob("*"), folder]:
+        if path.is_file():
+            path.chmod(0o444)
+        sync_file(path)
+    return manifest
+
+
+def _newest_interval(private: duckdb.DuckDBPyConnection, context: StepContext) -> DataInterval:
+    try:
+        newest = private.execute(
+            "SELECT interval_start, interval_end FROM raw.loaded_intervals"
+            " ORDER BY interval_end DESC, interval_start DESC LIMIT 1"
+        ).fetchall()
+    except duckdb.CatalogException:
+        newest = []
+    if not newest:
+        raise PipelineError(
+            f"the warehouse {context.run.warehouse} holds no data interval",
+            "run the step load_raw first",
+        )
+    start, end = newest[0]
+    return DataInterval(start.astimezone(UTC), end.astimezone(UTC))
+
+
+def _table_names(private: duckdb.DuckDBPyConnection) -> list[tuple[str, str]]:
+    """The tables to publish; what a killed dbt left half-made is none of them."""
+    names: list[tuple[str, str]] = private.execute(
+        "SELECT schema_name, table_name FROM duckdb_tables()"
+        " WHERE schema_name IN ? AND NOT contains(table_name, '__dbt_') ORDER BY ALL",
+        [SCHEMAS],
+    ).fetchall()
+    if not any(schema == "marts" for schema, _ in names):
+        raise PipelineError(
+            "the warehouse holds no table in the schema marts", "run the step dbt_run_marts first"
+        )
+    return names
+
+
+def _write_parquet(
+    private: duckdb.DuckDBPyConnection, folder: Path, schema: str, table: str
+) -> PublishedTable:
+    file = parquet_file(folder, schema, table)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    private.execute(
+        f"COPY {qualified(schema, table)} TO ? (FORMAT parquet, COMPRESSION zstd)", [str(file)]
+    )
+    return _summary(private, qualified(schema, table))
+
+
+def _copy_from_parquet(
+    copy: duckdb.DuckDBPyConnection, folder: Path, schema: str, table: str
+) -> PublishedTable:
+    name = qualified(schema, table)
+    copy.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
+    copy.execute(
+        f"CREATE TABLE {name} AS FROM read_parquet(?)",
+        [parquet_pattern(folder, schema, table)],
+    )
+    return _summary(copy, name)
+
+
+def _summary(connection: duckdb.DuckDBPyConnection, name: str) -> PublishedTable:
+    relation = connection.table(name)
+    kinds = map(str, relation.types)
+    [(rows, checksum)] = connection.execute(
+        f"SELECT count(*), coalesce(sum(hash(t)), 0) % (1::HUGEINT << 64) FROM {name} AS t"
+    ).fetchall()
+    return PublishedTable(
+        columns=dict(zip(relation.columns, kinds, strict=True)),
+        rows=rows,
+        checksum=f"{int(checksum):016x}",
+    )

@@ -1,0 +1,1 @@
+"""What a run keeps: landing files, the warehouse, the published copy and the step journal."""

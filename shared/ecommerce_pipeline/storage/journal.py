@@ -1,0 +1,95 @@
+"""The step journal: what each attempt of a step did, noted by the steps themselves."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+from ecommerce_pipeline.files import json_lines
+from ecommerce_pipeline.interval import DataInterval
+from ecommerce_pipeline.run_directory import RunDirectory
+from ecommerce_pipeline.specification import STEP_NAMES
+
+SUCCESS = "success"
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """One attempt of one step.
+
+    Attributes:
+        interval: the data interval as ``str(DataInterval)`` writes it.
+        step: the step's name in the specification.
+        started_at: when the attempt started; aware, UTC.
+        ended_at: when it ended; aware, UTC.
+        outcome: ``success`` or ``failed``.
+        rows: rows by table or model name.
+        details: further facts, such as a warning or the error.
+        attempt_pid: the process that asked for the attempt.
+    """
+
+    interval: str
+    step: str
+    started_at: datetime
+    ended_at: datetime
+    outcome: str
+    rows: Mapping[str, int] = field(default_factory=dict)
+    details: Mapping[str, str | int | float] = field(default_factory=dict)
+    attempt_pid: int = field(default_factory=os.getpid)
+
+    @property
+    def seconds(self) -> float:
+        """How long the attempt took."""
+        return (self.ended_at - self.started_at).total_seconds()
+
+
+def append(run: RunDirectory, entry: JournalEntry) -> None:
+    """Add one entry to the run's journal as one line.
+
+    Raises:
+        OSError: the journal cannot be written.
+    """
+    values = asdict(entry)
+    for moment in ("started_at", "ended_at"):
+        values[moment] = values[moment].isoformat()
+    json_lines.append(run.step_journal, values)
+
+
+def read(run: RunDirectory, interval: DataInterval | str | None = None) -> list[JournalEntry]:
+    """The entries of one interval, or of all, as they were written; a torn line is left out."""
+    return [
+        _entry(values)
+        for values in json_lines.read(run.step_journal)
+        if interval is None or values["interval"] == str(interval)
+    ]
+
+
+def latest_run(entries: Sequence[JournalEntry]) -> list[JournalEntry]:
+    """The last successful attempt of each step since the first step last started.
+
+    An interval that was run again has the entries of every run; only the newest run counts. The
+    entries are ordered by their start.
+    """
+    beginnings = [entry.started_at for entry in entries if entry.step == STEP_NAMES[0]]
+    latest = {
+        entry.step: entry
+        for entry in entries
+        if entry.outcome == SUCCESS and (not beginnings or entry.started_at >= max(beginnings))
+    }
+    return sorted(latest.values(), key=lambda entry: entry.started_at)
+
+
+def elapsed_seconds(entries: Sequence[JournalEntry]) -> float | None:
+    """From the first start to the last end of the entries; None where there are none."""
+    if not entries:
+        return None
+    first = min(entry.started_at for entry in entries)
+    return (max(entry.ended_at for entry in entries) - first).total_seconds()
+
+
+def _entry(values: dict[str, Any]) -> JournalEntry:
+    moments = {name: datetime.fromisoformat(values[name]) for name in ("started_at", "ended_at")}
+    return JournalEntry(**{**values, **moments})

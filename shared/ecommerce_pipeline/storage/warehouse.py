@@ -1,0 +1,85 @@
+"""Opening the DuckDB warehouse: one process at a time, waiting for the one before."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+from ecommerce_pipeline.errors import PipelineError
+
+LOCK_WAIT_SECONDS = 60.0
+_LOCK_HOLDER = re.compile(r"held in (?P<program>.*?) \(PID (?P<pid>\d+)\)")
+
+
+@contextmanager
+def connect(
+    path: Path, *, read_only: bool = False, wait_seconds: float | None = None
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Yield a connection whose session time zone is UTC, and close it.
+
+    While another process holds the file's lock, wait up to ``wait_seconds`` (default:
+    ``PIPELINE_LOCK_WAIT_SECONDS`` of the environment, else 60).
+
+    Raises:
+        PipelineError: the lock was not released in time, the file is no DuckDB database, or the
+            disk refuses to be read or written during the block.
+    """
+    connection = _open(path, read_only, _wait_seconds() if wait_seconds is None else wait_seconds)
+    try:
+        connection.execute("SET TimeZone = 'UTC'")
+        yield connection
+    except (duckdb.IOException, duckdb.FatalException) as error:
+        raise PipelineError(
+            f"the warehouse {path} could not be read or written: {error}",
+            "free disk space or fix the disk, then run the interval again",
+            retryable=True,
+        ) from error
+    finally:
+        connection.close()
+
+
+@contextmanager
+def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Commit what the block did, or roll all of it back when it raises."""
+    connection.begin()
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(duckdb.Error):  # nothing is left to roll back after a disk error
+            connection.rollback()
+        raise
+    connection.commit()
+
+
+def _open(path: Path, read_only: bool, wait_seconds: float) -> duckdb.DuckDBPyConnection:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        try:
+            return duckdb.connect(str(path), read_only=read_only)
+        except duckdb.IOException as error:
+            holder = _LOCK_HOLDER.search(str(error))
+            if holder is None:
+                raise PipelineError(
+                    f"the warehouse {path} cannot be opened: {error}",
+                    "check the disk and the file's permissions, or restore it from published/",
+                ) from error
+            if time.monotonic() >= deadline:
+                raise PipelineError(
+                    f"the warehouse {path} is locked by process {holder['pid']} "
+                    f"({holder['program']}), still after {wait_seconds:g} s",
+                    "wait for that process or stop it, then run the interval again",
+                    retryable=True,
+                ) from error
+            time.sleep(0.1)
+
+
+def _wait_seconds() -> float:
+    return float(os.environ.get("PIPELINE_LOCK_WAIT_SECONDS", LOCK_WAIT_SECONDS))

@@ -1,0 +1,1 @@
+"""What several tests share: small shops, small warehouses, a run folder filled by hand."""

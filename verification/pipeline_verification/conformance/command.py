@@ -1,0 +1,118 @@
+"""The conformance suite: every variant through every scenario, held against control and oracle.
+
+python -m pipeline_verification.conformance.command --quick
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.execution.processes import exit_on_sigterm
+from ecommerce_pipeline.harness.command_line import run_cli
+from pipeline_verification.conformance import report
+from pipeline_verification.conformance.scenarios import discover
+from pipeline_verification.conformance.stage import Scenario
+from pipeline_verification.conformance.suite import Outcome, Suite
+from pipeline_verification.harness.environments import CONTROL, ROOT, variant_folder, variant_names
+
+FOLDER = ROOT / "runs" / "compare"
+COMMITTED = ROOT / "benchmarks" / "results" / "conformance.json"
+INTERRUPTED = 130
+
+
+@click.command(context_settings={"show_default": True})
+@click.argument("scenarios", nargs=-1, metavar="[SCENARIO]...")
+@click.option("--quick", is_flag=True, help="The scenarios that say most in the least time.")
+@click.option("--variants", metavar="NAMES", help="Some variants beside the control: cron,airflow.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The results.  [default: the committed file for all of it, else runs/compare]",
+)
+def command(
+    scenarios: tuple[str, ...], quick: bool, variants: str | None, out: Path | None
+) -> None:
+    """Hold every variant against the control, the oracle and the specification."""
+    exit_on_sigterm()
+    chosen = choose_scenarios(scenarios, quick=quick)
+    names = choose_variants(variants)
+    whole = not quick and len(chosen) == len(discover()) and names == variant_names()
+    file = out or (COMMITTED if whole else FOLDER / COMMITTED.name)
+    try:
+        passed = compare(Suite(chosen, names, FOLDER), file, quick=quick)
+    except KeyboardInterrupt:
+        click.echo("stopped by Ctrl+C, and every variant with it; no result was written", err=True)
+        sys.exit(INTERRUPTED)
+    sys.exit(0 if passed else 1)
+
+
+def compare(suite: Suite, file: Path, *, quick: bool, console: Console | None = None) -> bool:
+    """Play the suite, write its results to a file, and show them; whether everything passed."""
+    console = console or Console(highlight=False, soft_wrap=True, markup=False)
+    outcomes: dict[str, dict[str, Outcome]] = {}
+    cells = len(suite.scenarios) * len(suite.variants)
+    with console.status("") as status:
+        status.update(f"0 of {cells} done")
+        for scenario, variant, outcome in suite.play():
+            of_one = outcomes.setdefault(scenario, {})
+            of_one[variant] = outcome
+            console.print(_line(scenario, variant, outcome))
+            status.update(f"{sum(map(len, outcomes.values()))} of {cells} done")
+    values = report.results(suite.scenarios, outcomes, quick=quick)
+    report.write(values, file)
+    console.print("")
+    console.print(report.table(values))
+    for fault in report.faults(values):
+        console.print(f"\n{fault}")
+    console.print(f"\nresults  {file}")
+    console.print(f"badges   {file.parent / report.BADGES}")
+    console.print(f"runs     {suite.folder}")
+    return all(outcome.passed for of_one in outcomes.values() for outcome in of_one.values())
+
+
+def choose_scenarios(names: Sequence[str], *, quick: bool) -> Mapping[str, Scenario]:
+    """The scenarios of these names, or all; of them those of the quick form where that is asked.
+
+    Raises:
+        PipelineError: there is no scenario of a name, or none is left.
+    """
+    known = discover()
+    for name in names:
+        if name not in known:
+            raise PipelineError(f"there is no scenario {name!r}", f"choose from {', '.join(known)}")
+    chosen = {name: known[name] for name in known if not names or name in names}
+    if quick:
+        chosen = {name: scenario for name, scenario in chosen.items() if scenario.quick}
+    if not chosen:
+        raise PipelineError("none of these scenarios is quick", "leave out --quick")
+    return chosen
+
+
+def choose_variants(text: str | None) -> tuple[str, ...]:
+    """The variants named, separated by commas, or all; the control is always there, and first.
+
+    Raises:
+        PipelineError: there is no variant of a name.
+    """
+    if text is None:
+        return variant_names()
+    named = [name.strip() for name in text.split(",")]
+    for name in named:
+        variant_folder(name)
+    return tuple(name for name in variant_names() if name == CONTROL or name in named)
+
+
+def _line(scenario: str, variant: str, outcome: Outcome) -> str:
+    mark = "✓" if outcome.passed else "✗"
+    fault = outcome.first_fault.splitlines()[0] if outcome.first_fault else ""
+    return f"{scenario:<26} {variant:<10} {mark} {outcome.seconds:7.1f} s  {fault}".rstrip()
+
+
+if __name__ == "__main__":
+    run_cli(command)

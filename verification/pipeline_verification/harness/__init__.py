@@ -1,0 +1,1 @@
+"""What tests, benchmarks and the suite run variants with: processes, hosts, faults, a browser."""

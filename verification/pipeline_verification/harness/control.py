@@ -1,0 +1,58 @@
+"""The control as a person or cron would start it: ``cron_impl/pipeline.py`` in a process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+
+from ecommerce_pipeline import source
+from ecommerce_pipeline.datasets import Dataset, advance, reset_source
+from ecommerce_pipeline.interval import DataInterval, parse_day
+
+ROOT = Path(__file__).resolve().parents[3]
+PIPELINE = ROOT / "cron_impl" / "pipeline.py"
+
+
+def fill_source(url: str, dataset: Dataset, to_day: str) -> None:
+    """Make the source anew and bring it to the end of a day."""
+    with closing(source.connect(url)) as database:
+        reset_source(database)
+        advance(database, dataset, parse_day(to_day))
+
+
+def advance_source(url: str, dataset: Dataset, to_day: str) -> None:
+    """Bring an existing source to the end of a later day."""
+    with closing(source.connect(url)) as database:
+        advance(database, dataset, parse_day(to_day))
+
+
+def start_control(
+    run_dir: Path, *intervals: str, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[str]:
+    """Start ``pipeline.py`` for the intervals; the source is the run folder's ``source.db``."""
+    return subprocess.Popen(
+        [sys.executable, str(PIPELINE), *intervals],
+        env={**os.environ, "PIPELINE_RUN_DIR": str(run_dir), **(environment or {})},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run_control(
+    run_dir: Path, *intervals: str, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run ``pipeline.py`` for the intervals and wait for its end."""
+    with start_control(run_dir, *intervals, environment=environment) as process:
+        output, errors = process.communicate()
+    return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+
+
+def interval_of(day: str) -> DataInterval:
+    """The UTC day's interval."""
+    return DataInterval.for_day(parse_day(day))

@@ -1,0 +1,54 @@
+"""The oracle's own look into a source database that no data set filled."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pyarrow as pa
+
+from ecommerce_pipeline.contract import TABLES, Table
+from pipeline_verification.oracle.source_state import Frames, frame
+
+BATCH_ROWS = 50_000
+_SQLITE = "sqlite:///"
+
+
+def read_tables(url: str) -> Frames:
+    """The rows that the contract's tables hold now, by table name.
+
+    SQLite keeps times as microseconds since 1970 UTC, PostgreSQL as TIMESTAMPTZ.
+
+    Args:
+        url: ``sqlite:///PATH`` or ``postgresql://…``, with the password if it needs one.
+
+    Raises:
+        sqlite3.Error, psycopg.Error: the database cannot be read.
+    """
+    with closing(_connect(url)) as connection:
+        return {table.name: frame(_read(connection.cursor(), table)) for table in TABLES}
+
+
+def _connect(url: str) -> sqlite3.Connection | psycopg.Connection[Any]:
+    if url.startswith(_SQLITE):
+        path = Path(url.removeprefix(_SQLITE)).absolute()
+        return sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
+    return psycopg.connect(url)
+
+
+def _read(cursor: sqlite3.Cursor | psycopg.Cursor[Any], table: Table) -> pa.Table:
+    columns = ", ".join(f'"{name}"' for name in table.column_names)
+    cursor.execute(f'SELECT {columns} FROM "{table.name}"')
+    return pa.Table.from_batches(_batches(cursor, table.arrow_schema), table.arrow_schema)
+
+
+def _batches(
+    cursor: sqlite3.Cursor | psycopg.Cursor[Any], schema: pa.Schema
+) -> Iterator[pa.RecordBatch]:
+    while rows := cursor.fetchmany(BATCH_ROWS):
+        columns = zip(zip(*rows, strict=True), schema.types, strict=True)
+        yield pa.RecordBatch.from_arrays([pa.array(*column) for column in columns], schema=schema)
