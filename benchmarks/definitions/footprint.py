@@ -49,7 +49,7 @@ def run(options: BenchmarkOptions) -> BenchmarkOutcome:
 
 
 def plan(*, quick: bool) -> Plan:
-    """Each group has a session of its own: an installer's cache, services, or nothing."""
+    """Each group has a separate session: an installer's cache, services, or nothing."""
     installer = Installer.find()
     groups = (
         _group(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import compress
 from typing import Any
 
 from rich.console import Console
@@ -12,6 +13,7 @@ from rich.console import Console
 from ecommerce_pipeline.reporting import formatting
 from pipeline_verification.harness.text_table import text_table
 
+Row = tuple[str, ...]
 UNLIMITED_WIDTH = 1000
 
 
@@ -29,8 +31,15 @@ def tables(results: Mapping[str, Any]) -> Iterator[str]:
     for name, case in results["cases"].items():
         yield f"{results['benchmark']} {name}: {case['description']}"
         rows = [_row(variant, values, case) for variant, values in case["variants"].items()]
-        yield from table_lines(_header(case), rows)
+        yield from table_lines(*_without_empty(_header(case), rows))
         yield ""
+
+
+def _without_empty(titles: Row, rows: Sequence[Row]) -> tuple[Row, list[Row]]:
+    """The table without columns that are empty in every row, such as ratios that no metric has."""
+    filled = [not titles[i] or any(row[i] for row in rows) for i in range(len(titles))]
+    titles, *rows = (tuple(compress(row, filled)) for row in (titles, *rows))
+    return titles, list(rows)
 
 
 def table_lines(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -43,7 +52,7 @@ def table_lines(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterato
     yield from (line.rstrip() for line in captured.get().splitlines())
 
 
-def _header(case: Mapping[str, Any]) -> tuple[str, ...]:
+def _header(case: Mapping[str, Any]) -> Row:
     titles = [_title(**metric) for metric in case["metrics"].values()]
     return ("", titles[0], "ratio", *titles[1:], "failed")
 
@@ -52,7 +61,7 @@ def _title(unit: str, title: str) -> str:
     return title if formatting.says_its_unit(title, unit) else f"{title} ({unit})"
 
 
-def _row(name: str, variant: Mapping[str, Any], case: Mapping[str, Any]) -> tuple[str, ...]:
+def _row(name: str, variant: Mapping[str, Any], case: Mapping[str, Any]) -> Row:
     summary, (main, *others) = variant["summary"], case["metrics"]
     failures = sum(sample["failure"] is not None for sample in variant["samples"])
     failed = f"{failures} of {len(variant['samples'])}" if failures else ""

@@ -1,4 +1,4 @@
-"""The dbt steps of one day, by start method of dbt: the variants' own beside the usual ones.
+"""The dbt steps of one day, by start method of dbt: that of the variants beside the usual ones.
 
 It compares start methods of dbt, not variants: a start method is a function in
 ``processes/start_methods.py``, which runs in a variant's environment with the packages that it

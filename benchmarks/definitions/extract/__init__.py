@@ -50,7 +50,7 @@ METHODS = (
 )
 PACKAGES = ("connectorx", "dlt", "pandas", "psycopg", "psycopg2-binary", "pyarrow", "sqlalchemy")
 # None is compared by the plan, which divides a value by the control's: here the ratio is one of
-# rates, the other way round, and of no other metric.
+# rates, floor over method, and of no other metric.
 COST = {
     "seconds": Metric("s", "seconds", compared=False),
     "cpu_seconds": Metric("s", "CPU seconds", compared=False),
@@ -60,7 +60,7 @@ RATIO = {"ratio_to_floor": Metric("", "rate over the floor's", compared=False)}
 
 
 def run(options: BenchmarkOptions) -> BenchmarkOutcome:
-    """Measure every method and its floor on a PostgreSQL server of its own.
+    """Measure every method and its floor on a private PostgreSQL server.
 
     Raises:
         PipelineError: psql is missing, or the options name an unknown method or case.
@@ -142,7 +142,7 @@ class ExtractionSession:
         folder: for the files.
         server: the source, filled.
         versions: of psql for a floor, else of the packages.
-        notes: ``exact``, whether a method's first files hold the source's types and values.
+        notes: ``exact``, whether a method's first files have the source's types and values.
     """
 
     name: str
@@ -212,21 +212,21 @@ def versions(name: str, program: str) -> dict[str, str]:
 
 
 def exactness_lines(results: Mapping[str, Any]) -> Iterator[str]:
-    """A line for each method: whether its files hold the source's types and values."""
+    """A line for each method: whether its files have the source's types and values."""
     for name, method in results["cases"].get(CASE, {"variants": {}})["variants"].items():
         if "notes" in method:
             yield f"{name}: {exactness(method['notes']['exact'])}"
 
 
 def exactness(exact: Mapping[str, Any]) -> str:
-    """How far the files hold the source's data, in words."""
+    """Whether the files equal the source, in words."""
     if exact["types"] and exact["values"]:
         return "types and values as in the source"
     return f"{'values only' if exact['values'] else 'differs'}: {exact['note']}"
 
 
 def _child(url: str, script: str, *arguments: str) -> str:
-    """Run a script in a process of its own.
+    """Run a script in a separate process.
 
     Within this process it would enlarge it, and the kernel counts a measured process's peak memory
     from the moment at which it is still a copy of this one.

@@ -56,7 +56,7 @@ def dbt_runner() -> Callable[[str], object]:
 
 
 def dbt_command() -> Callable[[str], object]:
-    """The command ``dbt`` in a process of its own, as Airflow's ``BashOperator`` starts it."""
+    """The command ``dbt`` in a separate process, as Airflow's ``BashOperator`` starts it."""
     program = str(Path(sys.executable).with_name("dbt"))
     return lambda step: subprocess.run(
         [program, *COMMANDS[step], *folders()], check=True, stdout=subprocess.DEVNULL

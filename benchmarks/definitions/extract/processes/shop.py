@@ -72,7 +72,7 @@ def fill(url: str, rows: int) -> None:
 
 def check(folder: Path, rows: int) -> dict[str, object]:
     """Whether the Parquet files below the folder have the source's types and values, and a note."""
-    # Sorted, and without columns of the method's own: only some methods keep the order of rows.
+    # Sorted, and without the columns that a method adds: only some methods keep the order of rows.
     names = ORDERS.arrow_schema.names
     found = ds.dataset(sorted(folder.rglob("*.parquet"))).to_table(columns=names).sort_by("id")
     changed = {
