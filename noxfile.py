@@ -166,7 +166,7 @@ def lock(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def benchmark(session: nox.Session) -> None:
-    """Measure: every benchmark of benchmarks/, or those named; results are committed JSON."""
+    """Measure: every verb of benchmarks/, or those named; results are committed JSON."""
     _install(session, BENCHMARKS)
     _make_variants(session)
     session.run("python", "benchmarks/run.py", *session.posargs, env=QUIET, **GRACEFUL_STOP)
