@@ -1,4 +1,4 @@
-"""A tool more is a folder more: the site finds it, and asks for what it lacks."""
+"""A new tool is a new folder: the site finds it, and names what is missing."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import samples
 from pipeline_verification.harness.environments import CONTROL, ROOT, variant_names
 
 TOY = "toy"
-LEFT_OUT = ("*.lock", "runs", "site", "target", "logs", "__pycache__", "[.]*")
+NOT_COPIED = ("*.lock", "runs", "site", "target", "logs", "__pycache__", "[.]*")
 
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A copy of this checkout in which the control is there a second time, as another tool."""
+    """A copy of this checkout with a copy of the control as another tool."""
     copy = tmp_path / "checkout"
-    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*LEFT_OUT))
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*NOT_COPIED))
     toy = shutil.copytree(copy / f"{CONTROL}_impl", copy / f"{TOY}_impl")
     site = (toy / "site.toml").read_text()
     (toy / "site.toml").write_text(site.replace('title = "Plain Python"', 'title = "Toy"'))
@@ -31,15 +31,15 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def build(checkout: Path, results: Path) -> subprocess.CompletedProcess[str]:
-    """Build the copy's site with the copy's own packages."""
+    """Build the copy's site with the copy's packages."""
     command = [sys.executable, str(checkout / "docs" / "build.py"), "--results", str(results)]
-    packages = os.pathsep.join([str(checkout / "shared"), str(checkout / "tests")])
+    packages = os.pathsep.join([str(checkout / "shared"), str(checkout / "verification")])
     environment = {**os.environ, "PYTHONPATH": packages}
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_a_folder_more_is_a_tool_more(checkout: Path, tmp_path: Path) -> None:
-    """The copy has a page, a tab, a column, a bar and a place in the navigation of its own."""
+def test_a_new_folder_is_a_new_tool(checkout: Path, tmp_path: Path) -> None:
+    """The copy has its page, tab, column, bar and navigation entry."""
     results = samples.write(tmp_path / "benchmarks", [*variant_names(), TOY])
     done = build(checkout, results)
     assert done.returncode == 0, done.stderr
@@ -54,8 +54,8 @@ def test_a_folder_more_is_a_tool_more(checkout: Path, tmp_path: Path) -> None:
     )
 
 
-def test_a_tool_without_results_is_asked_for_them(checkout: Path, tmp_path: Path) -> None:
-    """Until the new tool was compared, the build fails with a line that says how to do it."""
+def test_a_tool_without_results_fails_the_build(checkout: Path, tmp_path: Path) -> None:
+    """Without the tool's results the build fails with the command that makes them."""
     results = samples.write(tmp_path / "benchmarks", variant_names())
     done = build(checkout, results)
     assert done.returncode == 1
@@ -72,5 +72,5 @@ def test_code_is_named_for_every_concern_and_no_other(checkout: Path, tmp_path: 
     line = f"error: {site} names no code for 'backfill'; add it under [code]"
     assert build(checkout, results).stderr.splitlines() == [line]
     site.write_text(right.replace("\nbackfill =", '\nreplay = ["pipeline.py:main"]\nbackfill ='))
-    line = f"error: no page shows the code of toy for 'replay'; mend {site}, or the page"
+    line = f"error: no page shows the code of toy for 'replay'; fix {site}, or the page"
     assert build(checkout, results).stderr.splitlines() == [line]
