@@ -59,7 +59,7 @@ def test_there_is_a_page_for_everything(site: Path) -> None:
     """The site has exactly the pages of its navigation."""
     evidence = ["conformance", "benchmarks", "extract", "dbt", "faults", "method"]
     assert {file.parent.relative_to(site).as_posix() for file in site.rglob("index.html")} == {
-        *(".", "side-by-side", "specification", "data-sets", "fifth-tool"),
+        *(".", "side-by-side", "specification", "data-sets", "where-things-are", "fifth-tool"),
         *(f"evidence/{name}" for name in evidence),
         *(f"tools/{tool.name}" for tool in tools()),
     }
@@ -219,7 +219,7 @@ def test_the_keyboard_reaches_navigation_and_tables(page: Page, address: str) ->
     assert reached[-1] == "scroll"
     assert page.evaluate("document.activeElement.tabIndex") == 0
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
-    page.locator(".md-nav__link", has_text="Faults").first.focus()
+    page.locator(".md-nav__link", has_text="Fault injection").first.focus()
     page.keyboard.press("Enter")
     page.wait_for_url("**/evidence/faults/")
 

@@ -111,7 +111,7 @@ class Evidence:
             for fault in self._results.get(f"faults-{tool.name}", "faults")
         ]
         header = ["killed", "during", "noticed after", "completed by", "outcome"]
-        return table(f"Faults under {tool.title}", header, rows)
+        return table(f"Faults injected under {tool.title}", header, rows)
 
     def versions(self, tool: Tool) -> str:
         """The versions of the packages in the conformance run."""
@@ -157,7 +157,7 @@ class Evidence:
         passed = [n for n in names if all(self._passed(n, tool) for tool in self._tools)]
         return f"{len(passed)} of {len(names)}"
 
-    def faults_survived(self) -> str:
+    def faults_with_equal_data(self) -> str:
         """How many killed runs left a warehouse equal to an undisturbed run's, out of all."""
         killed = [
             fault["equal"]
