@@ -54,7 +54,7 @@ def build(results: Path, site: Path) -> None:
     Raises:
         PipelineError: a page names what does not exist, a link is dead, or a README is out of date.
     """
-    if results == RESULTS:
+    if results == RESULTS:  # the READMEs show the committed results, not those of a test
         for table in readmes.readme_tables(Results(results), tools()):
             table.check_current()
     with tempfile.TemporaryDirectory() as folder:

@@ -32,7 +32,7 @@ SCORE = "2/2"
 def write(folder: Path, variants: Sequence[str]) -> Path:
     """Write a folder of results with a README of the method beside it; return the results' folder.
 
-    Extraction, dbt and faults are copies of the committed files; the other values are invented.
+    Those of extraction, dbt and fault injection are the committed ones; the others are invented.
     """
     results = folder / "results"
     (results / "badges").mkdir(parents=True)

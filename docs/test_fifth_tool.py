@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -61,6 +62,17 @@ def test_a_tool_without_results_fails_the_build(checkout: Path, tmp_path: Path) 
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.endswith(f"variants / {TOY}; make it with: nox -s compare")
+
+
+def test_the_page_names_code_that_exists() -> None:
+    """Each dotted name on the page is a module of the package with a definition of that name."""
+    page = (ROOT / "docs" / "pages" / "fifth-tool.md").read_text()
+    names = re.findall(r"`(ecommerce_pipeline(?:\.\w+)+)\.(\w+)`", page)
+    assert len(names) > 4
+    for module, name in names:
+        path = ROOT / "shared" / module.replace(".", "/")
+        file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        assert re.search(rf"^(?:def |class )?{name}\b", file.read_text(), re.M), (module, name)
 
 
 def test_code_is_named_for_every_concern_and_no_other(checkout: Path, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ def bars(title: str, unit: str, rows: Sequence[tuple[str, Measured]]) -> str:
         unit: of the numbers.
         rows: for each bar its label and its numbers; without numbers the row has no bar.
     """
+    # 1 where every number is 0, or there is none: a width is a share of it.
     longest = max((m.summary["max"] for _, m in rows if m.summary), default=0) or 1
     values = "; ".join(f"{label} {_value(measured, unit)}" for label, measured in rows)
     drawn = "".join(

@@ -52,7 +52,7 @@ class Site:
             loader=FileSystemLoader(DOCS),
             undefined=StrictUndefined,
             keep_trailing_newline=True,
-            trim_blocks=True,
+            trim_blocks=True,  # a line with only a block leaves no empty line, which ends a list
             lstrip_blocks=True,
             autoescape=False,  # noqa: S701 (the templates are Markdown, not HTML)
         )
@@ -82,7 +82,7 @@ class Site:
                 self._target / "pages" / "tools" / f"{tool.name}.md",
                 tool=tool,
             )
-        self._check_unused_code()
+        self._check_unused_code()  # only now have all pages asked for their code
         for folder in (PAGES / "stylesheets", PAGES / "javascripts", IMAGES):
             if folder.exists():
                 shutil.copytree(folder, self._target / "pages" / folder.name)
@@ -100,7 +100,7 @@ class Site:
         """Every tool's code for a concern: in a grid where all of it is short, else in tabs."""
         self._used.add(concern)
         found = {tool: tool.snippets(concern) for tool in self._tools}
-        short = all(_is_short(own) for own in found.values())
+        short = all(_is_short(code) for code in found.values())
         return _grid(found) if short else _tabs(found)
 
     def _check_unused_code(self) -> None:
@@ -124,7 +124,7 @@ class Site:
         if page is not None:
             return f"[{label}]({root}{page.relative_to(PAGES)})"
         if path.parent.name == "results" and path.suffix == ".json":
-            self._evidence.read(path.stem)
+            self._evidence.read(path.stem)  # a link to a missing result is an error
             return f"[{label}]({root}results/{path.name})"
         return label
 
@@ -143,26 +143,26 @@ def _page_of(file: Path) -> Path | None:
     return page if file.parent.parent == BENCHMARKS and page.exists() else None
 
 
-def _is_short(own: Sequence[Snippet]) -> bool:
-    return sum(len(each.lines) for each in own) <= SHORT_LINES
+def _is_short(code: Sequence[Snippet]) -> bool:
+    return sum(len(each.lines) for each in code) <= SHORT_LINES
 
 
 def _grid(found: dict[Tool, list[Snippet]]) -> str:
     cells = (
-        f'<div class="variant" markdown="1">\n\n**{tool.title}**\n\n{_blocks(tool, own)}\n\n</div>'
-        for tool, own in found.items()
+        f'<div class="variant" markdown="1">\n\n**{tool.title}**\n\n{_blocks(tool, code)}\n\n</div>'
+        for tool, code in found.items()
     )
     return '<div class="variants" markdown="1">\n\n' + "\n\n".join(cells) + "\n\n</div>"
 
 
 def _tabs(found: dict[Tool, list[Snippet]]) -> str:
     return "\n\n".join(
-        f'=== "{tool.title}"\n\n' + _indented(_blocks(tool, own)) for tool, own in found.items()
+        f'=== "{tool.title}"\n\n' + _indented(_blocks(tool, code)) for tool, code in found.items()
     )
 
 
-def _blocks(tool: Tool, own: Sequence[Snippet]) -> str:
-    return "\n\n".join(_block(each, tool.folder.name) for each in own)
+def _blocks(tool: Tool, code: Sequence[Snippet]) -> str:
+    return "\n\n".join(_block(each, tool.folder.name) for each in code)
 
 
 def _block(shown: Snippet, folder: str) -> str:

@@ -121,6 +121,7 @@ class _Strict(dict[str, Any]):
         super().__init__(within)
         self._file, self._path = file, path
 
+    # Called by ``[]`` alone: ``get`` of a mapping still returns its default.
     def __missing__(self, key: str) -> Any:  # noqa: ANN401 (as its base has it)
         where = " / ".join((*self._path, key))
         hint = f"make it with: {_command(self._file.stem)}"

@@ -80,18 +80,6 @@ def headings(path: Path) -> list[str]:
     return [heading for heading, _ in _sections(path.read_text()) if heading]
 
 
-def command(path: Path, marker: str) -> str:
-    """The first shell block of a Markdown file below the line that is ``marker``.
-
-    Raises:
-        PipelineError: there is none.
-    """
-    found = re.search(rf"^{re.escape(marker)}$.*?^```sh\n(.*?)^```$", path.read_text(), re.M | re.S)
-    if found is None:
-        raise PipelineError(f"{path} has no command below {marker!r}", "fix one of the two")
-    return found[1].strip()
-
-
 def _sections(text: str) -> Iterator[tuple[str, str]]:
     """Headings and texts; the text between title and first heading has an empty heading."""
     _, *parts = re.split(r"^#{1,2} (.*)$", _without_code(text), flags=re.M)

@@ -11,7 +11,7 @@ from website.tools import Tool
 
 ROWS = (
     ("a day's run", "pipeline", "daily", "seconds"),
-    ("… of which the tool's own floor", "pipeline", "daily", "floor_seconds"),
+    ("… with steps that do nothing", "pipeline", "daily", "floor_seconds"),
     ("processor time of a day's run", "pipeline", "daily", "cpu_seconds"),
     ("a backfill of 14 days", "pipeline", "backfill", "seconds"),
     ("start to healthy", "footprint", "services", "start_seconds"),

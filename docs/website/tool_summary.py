@@ -18,7 +18,7 @@ ROWS: tuple[tuple[str, str, Column, Column | None], ...] = (
     ("… of it starting", "starting", WHOLE, NO_OP),
     ("… of it running", "running", WHOLE, None),
     ("its processor time", "cpu_seconds", WHOLE, NO_OP),
-    ("its seconds over those of the control and the floor together", "goal", WHOLE, None),
+    ("its seconds / (seconds of the control + steps that do nothing)", "goal", WHOLE, None),
     ("importing `pipeline.py`", "import_seconds", CODE, None),
     ("start to healthy", "start_seconds", SERVICES, None),
     ("processor time at rest", "idle_cpu_seconds", SERVICES, None),

@@ -42,6 +42,7 @@ class Screen:
     clicks: Sequence[str] = ()
 
 
+# Compared by identity: its mappings have no hash, and a tool is a key of dictionaries.
 @dataclass(frozen=True, slots=True, eq=False)
 class Tool:
     """One variant, as the site shows it.
@@ -117,13 +118,13 @@ def _tool(name: str) -> Tool:
     except (KeyError, TypeError) as error:
         raise PipelineError(
             f"site.toml or deviations.toml of {folder} is not as expected: {error}",
-            "docs/pages/fifth-tool.md says what they hold",
+            "docs/pages/fifth-tool.md says what they contain",
         ) from None
 
 
 def _read(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
-        raise PipelineError(f"{path} is missing", "docs/pages/fifth-tool.md says what it holds")
+        raise PipelineError(f"{path} is missing", "docs/pages/fifth-tool.md says what it contains")
     try:
         return tomllib.loads(path.read_text())
     except tomllib.TOMLDecodeError as error:
