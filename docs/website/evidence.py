@@ -95,7 +95,7 @@ class Evidence:
         return (
             f"Measured {result['date'][:10]}; {machine['cores']} cores"
             f" ({machine['cpu']}), {number(machine['memory_megabytes'] / 1024)} GB, Python"
-            f" {machine['python']}. [The file](../results/{name}.json)"
+            f" {machine['python']}. [Result file](../results/{name}.json)"
         )
 
     def faults(self, tool: Tool) -> str:
@@ -283,6 +283,7 @@ def _method(item: tuple[str, Any]) -> list[str]:
 
 
 def _exactness(exact: Json) -> str:
+    # ``types`` without ``values`` is a "no": a right type says nothing about a wrong value.
     if exact["types"] and exact["values"]:
         return "yes"
     return f"{'values only' if exact['values'] else 'no'}: {exact['note']}"

@@ -50,6 +50,7 @@ class ReadmeTable:
             raise PipelineError(
                 f"{self.readme} has no place for the table {self.name!r}", f"add {begin} and {end}"
             )
+        # A function, as a replacement string would read the table's backslashes as escapes.
         return between.sub(lambda _: f"{self.table}\n", text)
 
 

@@ -26,6 +26,7 @@ def table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> s
         f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
         for first, *cells in rows
     )
+    # ``tabindex``: without it the keyboard cannot scroll the box in every browser.
     return (
         f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(title)}">'
         f'<table class="data"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
