@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from ecommerce_pipeline.execution import step_server
-from ecommerce_pipeline.harness.driver import Options
+from ecommerce_pipeline.harness.driver import RunOptions
 from ecommerce_pipeline.run_directory import RunDirectory
 from pipeline_verification.all_variants import AllWays, Way, compare_all, table
 from pipeline_verification.checks import Check
@@ -54,7 +54,7 @@ def run_here(folder: Path, *variants: str, python: str = sys.executable) -> Ran:
     """Run one day with variants in the tests' own environment, or under another program."""
     shown = io.StringIO()
     console = Console(file=shown, width=150)
-    options = Options(run_dir=folder, days=1)
+    options = RunOptions(run_dir=folder, days=1)
     all_ways = Kept(ONE_DAY, options, variants, lambda name: Path(python), console)
     return Ran(compare_all(all_ways), all_ways.ways, shown.getvalue())
 

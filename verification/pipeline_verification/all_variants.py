@@ -20,7 +20,7 @@ from rich.table import Table
 
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.harness.command_line import command_of, run_cli
-from ecommerce_pipeline.harness.driver import Options, plan
+from ecommerce_pipeline.harness.driver import RunOptions, plan
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.interval_run import FAILED, SUCCESS, IntervalRun
 from ecommerce_pipeline.reporting import formatting
@@ -95,7 +95,7 @@ class AllWays:
     """
 
     arguments: Sequence[str]
-    options: Options
+    options: RunOptions
     variants: Sequence[str] = field(default_factory=variant_names)
     find_interpreter: FindInterpreter = interpreter
     console: Console = field(default_factory=lambda: Console(highlight=False, soft_wrap=True))
@@ -279,7 +279,7 @@ def compare_all(all_ways: AllWays) -> bool:
 def main(arguments: Sequence[str], find_interpreter: FindInterpreter = interpreter) -> None:
     """Read the options, run all ways, and exit: 0 all equal, 1 not so, 2 usage, 130 Ctrl+C."""
 
-    def run(options: Options) -> None:
+    def run(options: RunOptions) -> None:
         if options.keep_up:
             raise PipelineError(
                 "--keep-up leaves the pages of one variant up, not of all",

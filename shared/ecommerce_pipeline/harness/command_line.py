@@ -11,7 +11,7 @@ import click
 from ecommerce_pipeline.datasets import DATASET_NAMES
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution.processes import exit_on_sigterm
-from ecommerce_pipeline.harness.driver import BACKFILL, DAILY, NO_DATASET, Options, drive
+from ecommerce_pipeline.harness.driver import BACKFILL, DAILY, NO_DATASET, RunOptions, drive
 from ecommerce_pipeline.harness.progress import Progress
 from ecommerce_pipeline.harness.variant import Variant
 from ecommerce_pipeline.interval import parse_day
@@ -21,7 +21,7 @@ from ecommerce_pipeline.interval_run import SUCCESS
 def main(make_variant: Callable[[], Variant], default_run_dir: Path) -> None:
     """Parse the command line, drive the variant, and exit: 0 success, 1 failure, 2 usage."""
 
-    def run(options: Options) -> None:
+    def run(options: RunOptions) -> None:
         record = drive(make_variant(), options, Progress())
         sys.exit(0 if record.state == SUCCESS else 1)
 
@@ -29,7 +29,7 @@ def main(make_variant: Callable[[], Variant], default_run_dir: Path) -> None:
 
 
 def command_of(
-    run: Callable[[Options], None], default_run_dir: Path, run_dir_help: str
+    run: Callable[[RunOptions], None], default_run_dir: Path, run_dir_help: str
 ) -> click.Command:
     """The command line whose options are those of a run.
 
@@ -58,7 +58,7 @@ def command_of(
     def command(start: str | None, **options: object) -> None:
         exit_on_sigterm()
         first = None if start is None else parse_day(start)
-        run(Options(start=first, **options))  # type: ignore[arg-type]  # click checked them
+        run(RunOptions(start=first, **options))  # type: ignore[arg-type]  # click checked them
 
     return command
 
