@@ -85,7 +85,7 @@ def interval_run(interval: DataInterval) -> IntervalRun:
 
 @pytest.fixture
 def wrong_run(right_run: Path, tmp_path: Path) -> Path:
-    """A copy of it, to be spoiled."""
+    """A copy of the right run, for a test to damage."""
     return Path(shutil.copytree(right_run, tmp_path / "wrong", symlinks=True))
 
 
@@ -142,12 +142,12 @@ def test_wrong_tables_fail(right_run: Path, wrong_run: Path) -> None:
     )
     _, failed, output = suite("--run-dir", wrong_run, "--against", right_run)
     assert failed == {
-        "test_table_equals_the_oracle[marts.fct_orders]",
-        "test_table_equals_the_oracle[raw.page_views]",
-        "test_customers_history_equals_the_oracle",
-        "test_no_other_table",
-        "test_database_equals_the_warehouse",
-        "test_parquet_equals_the_warehouse",
+        "test_run[marts.fct_orders]",
+        "test_run[raw.page_views]",
+        "test_run[customers'-history]",
+        "test_run[set-of-tables]",
+        "test_run[published-database]",
+        "test_run[published-Parquet]",
         "test_equal_warehouses",
     }, output
     assert "marts.fct_orders: " in output
@@ -168,10 +168,10 @@ def test_wrong_record_fails(right_run: Path, wrong_run: Path) -> None:
     edit(wrong_run, spoil)
     _, failed, output = suite("--run-dir", wrong_run, "--against", right_run)
     assert failed == {
-        "test_run_succeeded",
-        "test_each_interval_succeeded",
-        "test_exactly_the_specified_steps_ran",
-        "test_steps_ran_in_the_specified_order",
+        "test_run[run-succeeded]",
+        "test_run[intervals-ended-as-expected]",
+        "test_run[steps-ran]",
+        "test_run[steps-in-order]",
         "test_same_scenario",
     }, output
 

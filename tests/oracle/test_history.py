@@ -8,7 +8,7 @@ import pytest
 
 from ecommerce_pipeline.interval import DataInterval
 from pipeline_verification.oracle.history import (
-    IntervalRun,
+    IntervalSucceeded,
     SourceAdvanced,
     parse_history,
     runs_day_by_day,
@@ -27,7 +27,7 @@ def test_events_are_read_in_order() -> None:
             {"advance": DAY},
             {"interval": "2025-01-03T06:00:00Z/2025-01-03T12:00:00Z", "state": "success"},
         ]
-    ) == (SourceAdvanced(date(2025, 1, 3)), IntervalRun(DataInterval(start, end)))
+    ) == (SourceAdvanced(date(2025, 1, 3)), IntervalSucceeded(DataInterval(start, end)))
 
 
 def test_failed_run_is_left_out() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ecommerce_pipeline.interval import DataInterval
 from pipeline_verification.conformance.scripted_dataset import ScriptedDataset, changes
-from pipeline_verification.oracle.history import Event, IntervalRun, SourceAdvanced
+from pipeline_verification.oracle.history import Event, IntervalSucceeded, SourceAdvanced
 from pipeline_verification.oracle.replay import Replay, replay
 from pipeline_verification.oracle.source_state import SourceState
 
@@ -26,7 +26,7 @@ def advance(day: date) -> Event:
 
 
 def run(day: date) -> Event:
-    return IntervalRun(DataInterval.for_day(day))
+    return IntervalSucceeded(DataInterval.for_day(day))
 
 
 DATASET = ScriptedDataset(

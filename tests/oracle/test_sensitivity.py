@@ -11,7 +11,7 @@ from ecommerce_pipeline.datasets import load_dataset
 from ecommerce_pipeline.interval import DataInterval
 from pipeline_verification.conformance.scripted_dataset import ScriptedDataset
 from pipeline_verification.oracle import expected_tables
-from pipeline_verification.oracle.history import Event, IntervalRun
+from pipeline_verification.oracle.history import Event, IntervalSucceeded
 from pipeline_verification.oracle.source_state import SourceState
 from support.small_shop import DAY_BY_DAY, SMALL_SHOP
 
@@ -46,7 +46,7 @@ def test_every_event_counts() -> None:
 
 def test_backfill_differs_from_day_by_day() -> None:
     """Extracting the first day only after the second changed its rows loads fewer of them."""
-    backfill = sorted(DAY_BY_DAY, key=lambda event: isinstance(event, IntervalRun))
+    backfill = sorted(DAY_BY_DAY, key=lambda event: isinstance(event, IntervalSucceeded))
     assert differing(tables(DAY_BY_DAY), tables(backfill)) == {
         "raw.customers",
         "raw.loaded_intervals",
@@ -56,9 +56,9 @@ def test_backfill_differs_from_day_by_day() -> None:
 
 def test_other_interval_is_seen() -> None:
     """An interval shorter by its last microsecond leaves out the row that changed in it."""
-    first, second = (event for event in DAY_BY_DAY if isinstance(event, IntervalRun))
+    first, second = (event for event in DAY_BY_DAY if isinstance(event, IntervalSucceeded))
     start = second.interval.start
-    late = IntervalRun(DataInterval(start + timedelta(microseconds=1), second.interval.end))
+    late = IntervalSucceeded(DataInterval(start + timedelta(microseconds=1), second.interval.end))
     history = [DAY_BY_DAY[0], first, DAY_BY_DAY[2], late]
     assert {"raw.orders", "marts.fct_orders", "marts.fct_page_views"} <= differing(
         tables(DAY_BY_DAY), tables(history)

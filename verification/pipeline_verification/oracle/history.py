@@ -17,13 +17,13 @@ class SourceAdvanced:
 
 
 @dataclass(frozen=True, slots=True)
-class IntervalRun:
+class IntervalSucceeded:
     """All steps ran for an interval, extracting from the source as it stood."""
 
     interval: DataInterval
 
 
-Event = SourceAdvanced | IntervalRun
+Event = SourceAdvanced | IntervalSucceeded
 
 
 def parse_history(entries: Sequence[Mapping[str, str]]) -> tuple[Event, ...]:
@@ -63,6 +63,6 @@ def _event(entry: Mapping[str, str]) -> Event:
         case {"advance": day}:
             return SourceAdvanced(parse_day(day))
         case {"interval": interval}:
-            return IntervalRun(DataInterval.parse(interval))
+            return IntervalSucceeded(DataInterval.parse(interval))
         case other:
             raise ValueError(f"{other} is neither an advance nor an interval")

@@ -10,7 +10,7 @@ from pipeline_verification.checks import Tables
 from pipeline_verification.compare import compare, compare_table
 from pipeline_verification.conformance.stage import Scenario, Stage
 from pipeline_verification.oracle import expected_tables
-from pipeline_verification.oracle.history import Event, IntervalRun, SourceAdvanced
+from pipeline_verification.oracle.history import Event, IntervalSucceeded, SourceAdvanced
 from pipeline_verification.oracle.source_state import SourceState
 
 SCHEMAS = ("raw", "marts")
@@ -44,7 +44,7 @@ def play(stage: Stage) -> None:
 
 def _in_order(stage: Stage, advanced: SourceAdvanced, *intervals: DataInterval) -> Tables:
     """What the oracle expects of the same days, each run once and in order."""
-    history: list[Event] = [advanced, *map(IntervalRun, intervals)]
+    history: list[Event] = [advanced, *map(IntervalSucceeded, intervals)]
     return expected_tables(SourceState(stage.dataset), history)
 
 
