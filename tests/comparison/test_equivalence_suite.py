@@ -92,16 +92,7 @@ def wrong_run(right_run: Path, tmp_path: Path) -> Path:
 def suite(*arguments: object) -> tuple[int, set[str], str]:
     """Run the suite: its exit code, the tests that failed, and what it printed."""
     done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            SUITE,
-            *map(str, arguments),
-        ],
+        [*PYTEST, SUITE, *map(str, arguments)],
         check=False,
         capture_output=True,
         text=True,

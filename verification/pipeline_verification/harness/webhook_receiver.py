@@ -1,4 +1,4 @@
-"""A real HTTP server on this machine in Slack's place, which answers as it is told."""
+"""An HTTP server in Slack's place, with the answers that a test gives it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Answer:
 
 @dataclass(slots=True)
 class Receiver:
-    """What arrived, and the answers to give: each once, the last one ever after."""
+    """The payloads that arrived, and the answers: each is used once, the last one always."""
 
     port: int
     answers: list[Answer] = field(default_factory=lambda: [Answer()])
@@ -41,7 +41,7 @@ class Receiver:
 
 @contextmanager
 def receiving() -> Iterator[Receiver]:
-    """Run a receiver on a free port."""
+    """Run a receiver on a free port of 127.0.0.1 for the block."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:

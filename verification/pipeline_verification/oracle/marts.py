@@ -1,6 +1,6 @@
 """Every mart, computed from the loaded rows by its definition, in exact integers.
 
-Money is added up in Python's integers, which cannot overflow, and becomes dollars once at the end.
+Money is summed in Python's integers, which cannot overflow, and converted to dollars at the end.
 """
 
 from __future__ import annotations
