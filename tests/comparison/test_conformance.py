@@ -138,58 +138,58 @@ def test_a_right_run_passes(right: ScenarioOutcome, again: ScenarioOutcome) -> N
     }
 
 
-def spoil_value(run: ScenarioRun) -> None:
+def damage_value(run: ScenarioRun) -> None:
     with duckdb.connect(run.folder.warehouse) as connection:
         connection.execute("UPDATE marts.fct_orders SET total = total + 0.01 WHERE order_id = 1")
 
 
-def spoil_raw_table(run: ScenarioRun) -> None:
+def damage_raw_table(run: ScenarioRun) -> None:
     with duckdb.connect(run.folder.warehouse) as connection:
         connection.execute("CREATE TABLE raw.extra (id INTEGER)")
 
 
-def spoil_published(run: ScenarioRun) -> None:
+def damage_published(run: ScenarioRun) -> None:
     (run.folder.published.resolve() / "marts" / "fct_orders.parquet").unlink()
 
 
-def spoil_dashboard(run: ScenarioRun) -> None:
+def damage_dashboard(run: ScenarioRun) -> None:
     page = run.folder.dashboard.read_text()
     run.folder.dashboard.write_text(page[: len(page) // 2])
 
 
-def spoil_steps(run: ScenarioRun) -> None:
+def damage_steps(run: ScenarioRun) -> None:
     run.triggered[0] = replace(run.triggered[0], run=without(run.triggered[0].run, "dbt_snapshot"))
 
 
-def spoil_notifications(run: ScenarioRun) -> None:
+def damage_notifications(run: ScenarioRun) -> None:
     run.receiver.payloads.append(run.receiver.payloads[0])
 
 
-def spoil_reads(run: ScenarioRun) -> None:
+def damage_reads(run: ScenarioRun) -> None:
     run.reads[0] = {**run.reads[0], "orders": Reads(scans=1, rows=0)}
 
 
 @pytest.mark.parametrize(
-    ("spoil", "expected"),
+    ("damage", "expected"),
     [
-        (spoil_value, {"equals the oracle", "equals the control", "published copy"}),
-        (spoil_raw_table, {"equals the oracle", "equals the control"}),
-        (spoil_published, {"published copy"}),
-        (spoil_dashboard, {"published copy"}),
-        (spoil_steps, {"steps"}),
-        (spoil_notifications, {"notifications"}),
-        (spoil_reads, {"equals the control"}),
+        (damage_value, {"equals the oracle", "equals the control", "published copy"}),
+        (damage_raw_table, {"equals the oracle", "equals the control"}),
+        (damage_published, {"published copy"}),
+        (damage_dashboard, {"published copy"}),
+        (damage_steps, {"steps"}),
+        (damage_notifications, {"notifications"}),
+        (damage_reads, {"equals the control"}),
     ],
 )
 def test_a_wrong_run_fails(
     right: ScenarioOutcome,
     again: ScenarioOutcome,
-    spoil: Callable[[ScenarioRun], None],
+    damage: Callable[[ScenarioRun], None],
     expected: set[str],
 ) -> None:
     """Each kind of damage fails the checks of the damaged part, and no other."""
     assert again.run is not None
-    spoil(again.run)
+    damage(again.run)
     check_outcome(again, right)
     assert failed(again) == expected
     assert not again.passed

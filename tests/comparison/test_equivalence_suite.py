@@ -23,9 +23,12 @@ from ecommerce_pipeline.interval_run import SUCCESS, IntervalRun, StepRun
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.specification import STEP_NAMES
 from ecommerce_pipeline.steps.publish import publish
+from pipeline_verification.checks import SNAPSHOT
+from pipeline_verification.finished_run import FinishedRun
 from pipeline_verification.oracle import expected_tables
 from pipeline_verification.oracle.history import parse_history
 from pipeline_verification.oracle.source_state import SourceState
+from pipeline_verification.verdict import MARTS, RAW_TABLES, RUN_CHECKS, RunCheck, verify
 
 PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
 SUITE = Path(__file__).parents[1] / "equivalence"
@@ -148,7 +151,7 @@ def test_wrong_tables_fail(right_run: Path, wrong_run: Path) -> None:
 def test_wrong_record_fails(right_run: Path, wrong_run: Path) -> None:
     """A failed run, a step that is missing or early, and another scenario fail their tests."""
 
-    def spoil(record: dict[str, Any]) -> None:
+    def damage(record: dict[str, Any]) -> None:
         first, second = record["intervals"]
         record["state"] = first["state"] = "failed"
         del first["steps"][3]
@@ -156,7 +159,7 @@ def test_wrong_record_fails(right_run: Path, wrong_run: Path) -> None:
         record["mode"] = "backfill"
         record["history"].append({"advance": "2025-01-05"})
 
-    edit(wrong_run, spoil)
+    edit(wrong_run, damage)
     _, failed, output = suite("--run-dir", wrong_run, "--against", right_run)
     assert failed == {
         "test_run[run-succeeded]",
@@ -167,6 +170,44 @@ def test_wrong_record_fails(right_run: Path, wrong_run: Path) -> None:
     }, output
 
 
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    **{
+        name: lambda run, name=name: execute(run, f"DELETE FROM {name} WHERE rowid = 0")  # type: ignore[misc]
+        for name in (*RAW_TABLES, *MARTS)
+    },
+    "current customers": lambda run: execute(
+        run, f"UPDATE {SNAPSHOT} SET name = name || '!' WHERE dbt_valid_to IS NULL"
+    ),
+    "customers' history": lambda run: execute(
+        run, f"DELETE FROM {SNAPSHOT} WHERE dbt_valid_to IS NOT NULL"
+    ),
+    "set of tables": lambda run: execute(run, "CREATE TABLE raw.extra (id INTEGER)"),
+    "published database": lambda run: execute(
+        run / "published", "DELETE FROM marts.dim_products WHERE rowid = 0"
+    ),
+    "published Parquet": lambda run: (run / "published/marts/dim_products.parquet").unlink(),
+    "dashboard": lambda run: RunDirectory(run).dashboard.write_text("<!doctype html>"),
+    "run succeeded": lambda run: edit(run, lambda record: record.update(state="running")),
+    "intervals ended as expected": lambda run: edit(
+        run, lambda record: record["intervals"][1].update(state="failed")
+    ),
+    "history names every interval": lambda run: edit(run, lambda record: record["history"].pop()),
+    "steps ran": lambda run: edit(run, lambda record: record["intervals"][0]["steps"].pop()),
+    "steps in order": lambda run: edit(
+        run, lambda record: record["intervals"][0]["steps"][-1].update(started_at=f"{NOON:%FT%TZ}")
+    ),
+}
+
+
+@pytest.mark.parametrize("check", RUN_CHECKS, ids=lambda check: check.name)
+def test_every_check_finds_its_damage(check: RunCheck, wrong_run: Path) -> None:
+    """Each check of a finished run finds the damage of what it checks."""
+    DAMAGES[check.name](wrong_run)
+    evidence = FinishedRun.read(wrong_run).evidence()
+    assert check.problems(evidence)
+    assert not all(group.passed for group in verify(evidence).values())
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -175,7 +216,7 @@ def test_wrong_record_fails(right_run: Path, wrong_run: Path) -> None:
     ],
 )
 def test_usage(arguments: list[str], message: str) -> None:
-    """Without a run, or with a folder that holds none, one line says what to give."""
+    """Without a run, or with a folder without one, one line says what to give."""
     code, _, output = suite(*arguments)
     assert code == pytest.ExitCode.USAGE_ERROR
     assert message in output

@@ -20,7 +20,7 @@ NEXT_DAY = "2025-01-04T00:00:00Z/2025-01-05T00:00:00Z"
 
 
 def test_events_are_read_in_order() -> None:
-    """A history's entries become events, in the order in which they stand."""
+    """A history's entries become events, in the same order."""
     start, end = datetime(2025, 1, 3, 6, tzinfo=UTC), datetime(2025, 1, 3, 12, tzinfo=UTC)
     assert parse_history(
         [
@@ -31,7 +31,7 @@ def test_events_are_read_in_order() -> None:
 
 
 def test_failed_run_is_left_out() -> None:
-    """A run that failed is no event: what it leaves behind is for its repetition to settle."""
+    """A run that failed is no event: its repetition loads the interval again."""
     assert parse_history([{"interval": WHOLE_DAY, "state": "failed"}]) == ()
 
 

@@ -1,4 +1,4 @@
-"""The oracle answers to its input: another history or another value gives other tables."""
+"""The oracle depends on its whole input: another history or data set gives other tables."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def tables(history: Sequence[Event], dataset: ScriptedDataset = SMALL_SHOP) -> T
 
 
 def differing(left: Tables, right: Tables) -> set[str]:
-    """The tables that do not hold the same rows."""
+    """The tables with different rows."""
     return {name for name in left if _rows(left[name]) != _rows(right[name])}
 
 
@@ -66,7 +66,7 @@ def test_other_interval_is_seen() -> None:
 
 
 def test_other_data_set_is_seen() -> None:
-    """Of another seed every table differs but the one that holds ids alone."""
+    """With another seed every table differs, except the one with ids alone."""
     one, other = (
         expected_tables(SourceState(load_dataset("synthetic", seed=seed)), DAY_BY_DAY)
         for seed in (1, 2)

@@ -44,7 +44,7 @@ class TriggeredRun:
 
 @dataclass(frozen=True, slots=True)
 class FinishedRunEvidence:
-    """Everything that the checks look into.
+    """Everything that the checks use.
 
     Attributes:
         folder: the run's files.

@@ -116,9 +116,9 @@ def choose_variants(text: str | None) -> tuple[str, ...]:
 
 
 def _line(scenario: str, variant: str, outcome: ScenarioOutcome) -> str:
-    mark = "✓" if outcome.passed else "✗"
+    result = "✓" if outcome.passed else "✗"
     problem = outcome.first_problem.splitlines()[0] if outcome.first_problem else ""
-    return f"{scenario:<26} {variant:<10} {mark} {outcome.seconds:7.1f} s  {problem}".rstrip()
+    return f"{scenario:<26} {variant:<10} {result} {outcome.seconds:7.1f} s  {problem}".rstrip()
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Runs variants for tests, benchmarks and the suite: processes, hosts, faults, a browser."""
+"""Runs variants for tests, benchmarks and the suite: hosts, fault injection, a browser."""
