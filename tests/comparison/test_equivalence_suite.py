@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -170,11 +171,13 @@ def test_wrong_record_fails(right_run: Path, wrong_run: Path) -> None:
     }, output
 
 
+def delete_a_row(table: str, run: Path) -> None:
+    """Delete the first row of a table of the run's warehouse."""
+    execute(run, f"DELETE FROM {table} WHERE rowid = 0")
+
+
 DAMAGES: dict[str, Callable[[Path], object]] = {
-    **{
-        name: lambda run, name=name: execute(run, f"DELETE FROM {name} WHERE rowid = 0")  # type: ignore[misc]
-        for name in (*RAW_TABLES, *MARTS)
-    },
+    **{name: partial(delete_a_row, name) for name in (*RAW_TABLES, *MARTS)},
     "current customers": lambda run: execute(
         run, f"UPDATE {SNAPSHOT} SET name = name || '!' WHERE dbt_valid_to IS NULL"
     ),
