@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -137,9 +136,9 @@ def test_what_a_tree_uses_includes_its_children() -> None:
     """Memory and CPU time of a grandchild count, and pages that two processes share count once."""
     shell = [sys.executable, "-c", f"import subprocess; subprocess.run({GREEDY!r})"]
     with subprocess.Popen(shell) as process, sampled(process.pid, every_seconds=0.1) as usage:
-        while usage.cpu_seconds < 1.9:
-            time.sleep(0.05)
+        wait_until(lambda: usage.cpu_seconds >= 1.9, timeout_seconds=WAIT_SECONDS)
         for member in process_tree(psutil.Process(process.pid)):
             member.kill()
+    assert usage.cpu_seconds >= 1.9
     assert usage.processes == 3
     assert 2 * HUNDRED_MEGABYTES < usage.peak_bytes < 3 * HUNDRED_MEGABYTES
