@@ -91,6 +91,7 @@ def published_database(run: RunDirectory) -> list[Difference]:
 
 def published_parquet(run: RunDirectory) -> list[Difference]:
     """How the published Parquet files, one for each table, differ from the warehouse."""
+    # `published` is a link that each publication moves: resolved once, all files are of one state.
     files = {
         f"{file.parent.name}.{file.stem}": file
         for file in run.published.resolve().glob("*/*.parquet")
@@ -129,6 +130,7 @@ def steps_ran(run: IntervalRun) -> list[str]:
     problems += [
         f"{name} is no step of the specification" for name in times if name not in STEP_BY_NAME
     ]
+    # A tool can report success without an attempt: from a cache, or set by hand.
     problems += [
         f"{step.name} is {step.state} after {step.attempts} attempts"
         for step in run.steps

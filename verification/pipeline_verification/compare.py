@@ -102,6 +102,7 @@ def table_names(warehouse: Path, schemas: Collection[str] | None = None) -> set[
 def _open(**files: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection in UTC to which the files are attached under their names, read-only."""
     with duckdb.connect() as connection:
+        # Dates and texts of times with a zone follow the session's zone, not the file's.
         connection.execute("SET TimeZone = 'UTC'")
         for catalog, path in files.items():
             connection.execute(f'ATTACH ? AS "{catalog}" (READ_ONLY)', [str(path)])

@@ -106,6 +106,7 @@ def drive(variant: Variant, options: RunOptions, progress: Progress) -> RunRecor
                         _conclude(record, run, len(intervals), progress)
                         progress.wait_for_interrupt(variant.addresses)
         finally:
+            # Also after an error or Ctrl+C: a record must not stay in the state `running`.
             _conclude(record, run, len(intervals), progress)
     return record
 

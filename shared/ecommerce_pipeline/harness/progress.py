@@ -49,8 +49,7 @@ class Progress:
     @contextmanager
     def following(self, run: RunDirectory, intervals: Sequence[DataInterval]) -> Iterator[None]:
         """Print the steps of these intervals as they reach the journal, until the block ends."""
-        # The journal is the same for every tool, and the steps write it while they run; a tool's
-        # own API would have to be asked in four different forms.
+        # The steps write the journal while they run, in the same form under every tool.
         wanted = {str(interval) for interval in intervals}
         seen = len(journal.read(run))
         done = threading.Event()

@@ -54,6 +54,8 @@ class RunRecord:
             jsonschema.ValidationError: the record breaks ``run.schema.json``; no file changes.
         """
         values = {"schema_version": SCHEMA_VERSION, **to_json(self)}
+        # A tool reports its states in its own words: one that a variant does not translate is an
+        # error here, not in a reader of the file.
         jsonschema.validate(values, schema())
         with atomic_file(path, point="record") as temporary:
             temporary.write_text(json.dumps(values, indent=2) + "\n")

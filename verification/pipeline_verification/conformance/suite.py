@@ -86,7 +86,7 @@ class Suite:
             control: ScenarioOutcome | None = None
             for variant in self.variants:
                 outcome = self._run_one(name, scenario, variant, control)
-                control = control or outcome
+                control = control or outcome  # the first variant is the control
                 yield name, variant, outcome
 
     def _run_one(

@@ -66,6 +66,7 @@ class RemoteVariant:
             PipelineError: it does not become healthy; the hint names a log.
         """
         self._log.parent.mkdir(parents=True, exist_ok=True)
+        # Not standard input and output: the tool prints to those.
         ours, theirs = socket.socketpair()
         with self._log.open("ab") as log, theirs:
             self._process = subprocess.Popen(

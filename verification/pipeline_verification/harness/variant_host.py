@@ -86,7 +86,7 @@ def main(descriptor: str, folder: str, pipeline: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches the client, which ends us
     exit_on_sigterm()
     adopt_orphans()
-    sys.path.insert(0, folder)
+    sys.path.insert(0, folder)  # run.py imports the modules beside it by their plain names
     make_variant = importlib.import_module("run").VARIANT
     with socket.socket(fileno=int(descriptor)) as connection:
         # A tool's services must not inherit it: the client would not see this process end.

@@ -12,6 +12,7 @@ def page_view_id(session_id: str, page_url: str, viewed_at: datetime) -> str:
     A part is written as ``LENGTH:PART``, with the length in characters and no separator:
     ``2:s11:/26:2025-01-01 08:00:00.000000`` for the session ``s1`` and the page ``/``.
     """
+    # Without the lengths, 'a' + 'bc' and 'ab' + 'c' would have the same key.
     parts = (session_id, page_url, _utc(viewed_at))
     return _md5("".join(f"{len(part)}:{part}" for part in parts))
 

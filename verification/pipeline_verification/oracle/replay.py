@@ -56,6 +56,7 @@ def _run(replayed: Replay, source: SourceState, interval: DataInterval) -> None:
         replayed.loaded[table.name, interval] = len(rows)
         replayed.raw[table.name] = _last_writer_wins(table.name, replayed.raw[table.name], rows)
     newest = replayed.customers_as_of
+    # An older interval that runs late must not replace the newer list of customers.
     if newest is None or interval.end >= newest.end:
         replayed.customers_as_of = interval
         replayed.current_customer_keys = frozenset(source.customer_ids())
@@ -64,5 +65,6 @@ def _run(replayed: Replay, source: SourceState, interval: DataInterval) -> None:
 
 def _last_writer_wins(table: str, before: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     both = pd.concat([before, rows], ignore_index=True)
+    # A stable sort keeps the later extraction last among rows with the same updated_at.
     newest_last = both.sort_values("updated_at", kind="stable")
     return newest_last.drop_duplicates(list(TABLE_BY_NAME[table].key), keep="last")

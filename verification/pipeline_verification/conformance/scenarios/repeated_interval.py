@@ -13,7 +13,7 @@ from pipeline_verification.oracle import expected_tables
 from pipeline_verification.oracle.history import Event, IntervalSucceeded, SourceAdvanced
 from pipeline_verification.oracle.source_state import SourceState
 
-SCHEMAS = ("raw", "marts")
+SCHEMAS = ("raw", "marts")  # the snapshot's history depends on the order of the runs
 
 
 def run(scenario: ScenarioRun) -> None:
