@@ -1,4 +1,4 @@
-"""Takes the pictures of the tools' user interfaces: runs two days, then opens them in a browser.
+"""Takes the pictures of the tools' own pages: runs two days for real and looks with a browser.
 
 python docs/screenshots.py [VARIANT…]
 """
@@ -19,28 +19,28 @@ from playwright.sync_api import Error as BrowserError
 from ecommerce_pipeline.context import RunSettings
 from ecommerce_pipeline.datasets import load_dataset
 from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.harness.run_session import RunSession, empty_source
 from ecommerce_pipeline.harness.variant import started
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.run_directory import RunDirectory
 from pipeline_verification.harness import browser
-from pipeline_verification.harness.control import advance_source, fill_source
 from pipeline_verification.harness.remote_variant import RemoteVariant
 from website.tools import Screen, Tool, tools
 
 IMAGES = Path(__file__).parent / "pages" / "images"
 DAYS = ("2025-01-01", "2025-01-02")
 SIZE: ViewportSize = {"width": 1280, "height": 800}
-MAX_BYTES = 200_000
+MOST_BYTES = 200_000
 WAIT_MILLISECONDS = 120_000
-SETTLE_MILLISECONDS = 8000  # a page may still draw a graph after its selector is visible
-LOCAL = "file:"  # a path with this prefix is a file of the run's folder, not a page of a server
+SETTLE_MILLISECONDS = 8000  # what a page draws step by step, such as a graph, is complete
+LOCAL = "file:"  # of a path: below the run's folder, not on the tool's server
 
 
 def main(arguments: Sequence[str]) -> int:
     """Take the pictures of the tools named, or of all."""
     parser = argparse.ArgumentParser(prog="nox -s screenshots --", description=__doc__)
     every = {tool.name: tool for tool in tools()}
-    parser.add_argument("variant", nargs="*", help=f"any of {', '.join(every)}; default: all")
+    parser.add_argument("variant", nargs="*", help=f"of {', '.join(every)}; default: all")
     names = parser.parse_args(arguments).variant or list(every)
     IMAGES.mkdir(parents=True, exist_ok=True)
     try:
@@ -69,7 +69,7 @@ def take(tool: Tool) -> None:
         url = f"sqlite:///{run.source_file}"
         variant = RemoteVariant(tool.name, run.path / "host.log")
         with started(variant, RunSettings(run, url), say), browser.chromium() as chromium:
-            run_id = _run_two_days(variant, url)
+            run_id = _run_two_days(variant, RunSettings(run, url))
             address = next(iter(variant.addresses.values()), "")
             try:
                 page = _signed_in(chromium, tool, address, run)
@@ -77,45 +77,43 @@ def take(tool: Tool) -> None:
                     _picture(page, screen, _address(screen, address, run, run_id), tool)
             except BrowserError as error:
                 reason = str(error).splitlines()
-                hint = f"fix {tool.folder / 'site.toml'}"
+                mend = f"mend {tool.folder / 'site.toml'}"
                 raise PipelineError(
-                    f"a page cannot be shown: {reason[0]} {reason[-1]}", hint
+                    f"a page does not come: {reason[0]} {reason[-1]}", mend
                 ) from None
 
 
-def _run_two_days(variant: RemoteVariant, url: str) -> str:
-    """Run both days; return the tool's id of the last run."""
-    data = load_dataset("synthetic")
-    fill_source(url, data, DAYS[0])
-    first = variant.run_interval(DataInterval.parse(DAYS[0]))
-    advance_source(url, data, DAYS[1])
-    second = variant.run_interval(DataInterval.parse(DAYS[1]))
-    if {first.state, second.state} != {"success"}:
+def _run_two_days(variant: RemoteVariant, settings: RunSettings) -> str:
+    """Run both days; the last run's id in the tool."""
+    empty_source(settings.source_url)
+    session = RunSession(variant, settings, load_dataset("synthetic"))
+    runs = session.run_day_by_day(map(DataInterval.parse, DAYS))
+    if runs[-1].state != "success":
         raise PipelineError(f"a run of {variant.name} failed", "run it by hand: nox -s NAME")
-    return second.run_id
+    return runs[-1].run_id
 
 
 def _signed_in(chromium: Browser, tool: Tool, address: str, run: RunDirectory) -> Page:
-    """A page, signed in with the form that ``sign_in`` describes, if any."""
+    """A page that is signed in with the form that ``sign_in`` describes, where there is one."""
     page = chromium.new_page(viewport=SIZE, color_scheme="light")
     page.set_default_timeout(WAIT_MILLISECONDS)
     for key, value in tool.local_storage.items():
         page.add_init_script(f"localStorage.setItem({json.dumps(key)}, {json.dumps(value)})")
-    if sign_in := tool.sign_in:
-        values = {"user": sign_in["user"], "password": _password(run.tool_home, sign_in)}
-        page.goto(address + sign_in["form"])
-        for selector, text in sign_in["fields"].items():
-            page.fill(selector, text.format(**values))
-        page.click(sign_in["submit"])
-        page.wait_for_selector(sign_in["wait"])
+    if told := tool.sign_in:
+        words = {"user": told["user"], "password": _password(run.tool_home, told)}
+        page.goto(address + told["form"])
+        for selector, text in told["fields"].items():
+            page.fill(selector, text.format(**words))
+        page.click(told["submit"])
+        page.wait_for_selector(told["wait"])
     return page
 
 
-def _password(home: Path, sign_in: Mapping[str, Any]) -> str:
-    """The password in the tool's file: its whole text, or in a JSON file the user's value."""
-    file = home / sign_in["password_file"]
+def _password(home: Path, told: Mapping[str, Any]) -> str:
+    """The whole text of the file that holds it, or the value for the user where it is JSON."""
+    file = home / told["password_file"]
     text = file.read_text()
-    return str(json.loads(text)[sign_in["user"]]) if file.suffix == ".json" else text.strip()
+    return str(json.loads(text)[told["user"]]) if file.suffix == ".json" else text.strip()
 
 
 def _address(screen: Screen, address: str, run: RunDirectory, run_id: str) -> str:
@@ -132,9 +130,9 @@ def _picture(page: Page, screen: Screen, address: str, tool: Tool) -> None:
     page.wait_for_timeout(SETTLE_MILLISECONDS)
     target = IMAGES / f"{tool.name}-{screen.name}.png"
     picture = page.screenshot()
-    if len(picture) > MAX_BYTES:
+    if len(picture) > MOST_BYTES:
         raise PipelineError(
-            f"{target.name} would have {len(picture):,} bytes, above {MAX_BYTES:,}",
+            f"{target.name} would have {len(picture):,} bytes, above {MOST_BYTES:,}",
             "show less on it",
         )
     target.write_bytes(picture)

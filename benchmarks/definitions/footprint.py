@@ -30,7 +30,7 @@ from measuring.plan import Case, Group, Metric, Plan, Values
 from measuring.sampling import measure
 from pipeline_verification.harness.control import fill_source
 from pipeline_verification.harness.environments import interpreter, variant_folder
-from pipeline_verification.harness.process_tree import process_tree, proportional_bytes, watched
+from pipeline_verification.harness.process_tree import process_tree, proportional_bytes, sampled
 from pipeline_verification.harness.remote_variant import PIPELINE
 
 TITLE = "Footprint: environment, installation, services, code"
@@ -198,7 +198,7 @@ class Services:
             cpu = tree_cpu_seconds(variant.pid) - cpu
             minutes = (time.perf_counter() - looked) / 60
             idle_bytes = proportional_bytes(process_tree(psutil.Process(variant.pid)))
-            with watched(variant.pid, LOOK_SECONDS) as usage:
+            with sampled(variant.pid, LOOK_SECONDS) as usage:
                 cost(variant, run, [DataInterval.for_day(DAY)], backfill=False)
         return {
             "start_seconds": start_seconds,
