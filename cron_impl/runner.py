@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import TracebackType
+from typing import Any
 
 from tenacity import (
     RetryCallState,
@@ -56,14 +57,9 @@ class IntervalRunner:
             steps.notify_failure(self._context, step=", ".join(failed), reason=str(error))
 
     def step(self, name: str) -> None:
-        """Run one step, trying again after a failure that may pass."""
-        specification = STEP_BY_NAME[name]
+        """Run one step, trying again after a failure that is retryable."""
         attempts = Retrying(
-            stop=stop_after_attempt(1 + specification.retries),
-            wait=wait_exponential(multiplier=specification.retry_delay_seconds),
-            retry=retry_if_exception(is_retryable),
-            before=lambda state: self._begin(name, state),
-            reraise=True,
+            **task_options(name), before=lambda state: self._begin(name, state), reraise=True
         )
         try:
             attempts(self._run_step, name, self._context)
@@ -109,5 +105,16 @@ class IntervalRunner:
             temporary.write_text(json.dumps(to_json(interval_run), indent=2))
 
 
+def task_options(step: str) -> dict[str, Any]:
+    """The step's own retries and the waits between them; ``run_step`` keeps its time-out."""
+    specification = STEP_BY_NAME[step]
+    return {
+        "stop": stop_after_attempt(1 + specification.retries),
+        "wait": wait_exponential(multiplier=specification.retry_delay_seconds),
+        "retry": retry_if_exception(is_retryable),
+    }
+
+
 def is_retryable(error: BaseException) -> bool:
+    """Whether another attempt may succeed; a failed test or a refused schema fails again."""
     return isinstance(error, PipelineError) and error.retryable

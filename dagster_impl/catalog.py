@@ -31,7 +31,7 @@ CUSTOMERS = dg.AssetKey(["marts", "dim_customers"])
 _FILES_OF = {"current_customer_keys": ["customers"], "loaded_intervals": list(TABLE_BY_NAME)}
 
 Result: TypeAlias = dg.MaterializeResult[Any]
-ToVerdicts: TypeAlias = Callable[[StepContext, dg.Failure | None], Iterable[dg.AssetCheckResult]]
+CheckResults: TypeAlias = Callable[[StepContext, dg.Failure | None], Iterable[dg.AssetCheckResult]]
 
 
 class Translator(DagsterDbtTranslator):
@@ -108,10 +108,10 @@ def _raw_table(unique_id: str) -> dg.AssetSpec:
     )
 
 
-def dbt_verdicts(selector: str) -> ToVerdicts:
-    """The verdict of each test that dbt ran for the selector; none where it could not begin."""
+def dbt_results(selector: str) -> CheckResults:
+    """The result of each test that dbt ran for the selector; none where it could not begin."""
 
-    def verdicts(step: StepContext, _: dg.Failure | None) -> Iterable[dg.AssetCheckResult]:
+    def results(step: StepContext, _: dg.Failure | None) -> Iterable[dg.AssetCheckResult]:
         for result in _dbt_results(step, selector):
             test = MANIFEST["nodes"][result["unique_id"]]
             warns = result["status"] == "warn"
@@ -123,13 +123,13 @@ def dbt_verdicts(selector: str) -> ToVerdicts:
                 metadata={"failing_rows": result["failures"] or 0, "query": _code(result)},
             )
 
-    return verdicts
+    return results
 
 
-def one_verdict(checks: Iterable[dg.AssetCheckSpec]) -> ToVerdicts:
+def one_result(checks: Iterable[dg.AssetCheckSpec]) -> CheckResults:
     """The step's own outcome for each of its checks."""
 
-    def verdicts(_: StepContext, failure: dg.Failure | None) -> Iterable[dg.AssetCheckResult]:
+    def results(_: StepContext, failure: dg.Failure | None) -> Iterable[dg.AssetCheckResult]:
         for check in checks:
             yield dg.AssetCheckResult(
                 asset_key=check.asset_key,
@@ -138,7 +138,7 @@ def one_verdict(checks: Iterable[dg.AssetCheckSpec]) -> ToVerdicts:
                 description=str(failure) if failure else None,
             )
 
-    return verdicts
+    return results
 
 
 def built(step: StepContext, selector: str, keys: Collection[dg.AssetKey]) -> list[Result]:

@@ -38,10 +38,8 @@ DBT = {"manifest": catalog.MANIFEST, "dagster_dbt_translator": catalog.TRANSLATO
 # Where no step server is shared, each process would have to start its own: then one runs all.
 SIDE_BY_SIDE = step_server.ENVIRONMENT_VARIABLE in os.environ
 
+AssetContext: TypeAlias = dg.AssetExecutionContext
 CheckContext: TypeAlias = dg.AssetCheckExecutionContext
-Made: TypeAlias = dg.MaterializeResult[Any]
-Verdicts: TypeAlias = Iterator[dg.AssetCheckResult]
-AssetDecorator: TypeAlias = Callable[[Callable[..., Made]], dg.AssetsDefinition]
 
 
 class Pipeline(dg.ConfigurableResource[None]):
@@ -64,9 +62,7 @@ class Pipeline(dg.ConfigurableResource[None]):
         interval = DataInterval(window.start, window.end)
         return StepContext.from_environment(interval, environment)
 
-    def run(
-        self, context: dg.AssetExecutionContext | CheckContext
-    ) -> tuple[StepContext, StepResult]:
+    def run(self, context: AssetContext | CheckContext) -> tuple[StepContext, StepResult]:
         """Run the current step in a process of its own, which dies with this one."""
         end_with_run()
         step_context = self.step_context(context.partition_key)
@@ -75,20 +71,26 @@ class Pipeline(dg.ConfigurableResource[None]):
         except PipelineError as error:
             raise dg.Failure(str(error), allow_retries=error.retryable) from error
 
-    def check(self, context: CheckContext, verdicts: catalog.ToVerdicts) -> Verdicts:
-        """Run the current step, and report its verdicts before a failure stops what follows."""
+    def check(
+        self, context: CheckContext, results: catalog.CheckResults
+    ) -> Iterator[dg.AssetCheckResult]:
+        """Run the current step, and report its checks before a failure stops what follows."""
         step_context = self.step_context(context.partition_key)
         try:
             self.run(context)
         except dg.Failure as failure:
             if not failure.allow_retries:
-                yield from verdicts(step_context, failure)
+                yield from results(step_context, failure)
             raise
-        yield from verdicts(step_context, None)
+        yield from results(step_context, None)
 
 
 def end_with_run() -> None:
-    """End this step's process when its run's is killed, lest it meet the run that resumes it."""
+    """End this step's process when its run's process is killed.
+
+    Dagster resumes the run in a new process, whose steps would otherwise meet those that are
+    still at work. Nothing ends them: a forked step is no child of the process that was killed.
+    """
     run = multiprocessing.parent_process()
 
     def wait_and_end(run: BaseProcess) -> None:
@@ -113,7 +115,9 @@ def task_options(step: str) -> dict[str, Any]:
     }
 
 
-def asset(step: str, spec: dg.AssetSpec) -> AssetDecorator:
+def asset(
+    step: str, spec: dg.AssetSpec
+) -> Callable[[Callable[..., dg.MaterializeResult]], dg.AssetsDefinition]:
     """Decorate the step that makes one asset of ours."""
     ours = spec.merge_attributes(**catalog.OURS)
     return dg.multi_asset(specs=[ours], **DAILY, **task_options(step))
@@ -137,9 +141,11 @@ source_tables = [
     ],
     **task_options("check_source_freshness"),
 )
-def check_source_freshness(context: CheckContext, pipeline: Pipeline) -> Verdicts:
+def check_source_freshness(
+    context: CheckContext, pipeline: Pipeline
+) -> Iterator[dg.AssetCheckResult]:
     """Fail when the source's newest row before the interval's end is too old at that end."""
-    yield from pipeline.check(context, catalog.one_verdict(context.check_specs))
+    yield from pipeline.check(context, catalog.one_result(context.check_specs))
 
 
 def extract(table: Table) -> dg.AssetsDefinition:
@@ -155,7 +161,7 @@ def extract(table: Table) -> dg.AssetsDefinition:
             kinds={"python", "parquet"},
         ),
     )
-    def extract_table(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Made:
+    def extract_table(context: AssetContext, pipeline: Pipeline) -> dg.MaterializeResult:
         step, _ = pipeline.run(context)
         return catalog.landed(step.run.landing_file(table.name, step.interval), table)
 
@@ -163,43 +169,43 @@ def extract(table: Table) -> dg.AssetsDefinition:
 
 
 @dg.multi_asset(specs=catalog.raw_tables(), **DAILY, **task_options("load_raw"))
-def load_raw(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Iterator[Made]:
+def load_raw(context: AssetContext, pipeline: Pipeline) -> Iterator[dg.MaterializeResult]:
     """Merge the interval's landing files into the warehouse's raw schema in one transaction."""
     step, _ = pipeline.run(context)
     yield from catalog.loaded(step, context.selected_asset_keys)
 
 
 @dbt_assets(select="resource_type:model,staging", **DBT, **task_options("dbt_run_staging"))
-def dbt_run_staging(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Iterator[Made]:
+def dbt_run_staging(context: AssetContext, pipeline: Pipeline) -> Iterator[dg.MaterializeResult]:
     """Build the staging views."""
     step, _ = pipeline.run(context)
     yield from catalog.built(step, "staging", context.selected_asset_keys)
 
 
 @dg.multi_asset_check(specs=catalog.dbt_tests("staging_tests"), **task_options("dbt_test_staging"))
-def dbt_test_staging(context: CheckContext, pipeline: Pipeline) -> Verdicts:
+def dbt_test_staging(context: CheckContext, pipeline: Pipeline) -> Iterator[dg.AssetCheckResult]:
     """Test the sources and the staging views: the gate before any mart."""
-    yield from pipeline.check(context, catalog.dbt_verdicts("staging_tests"))
+    yield from pipeline.check(context, catalog.dbt_results("staging_tests"))
 
 
 @dbt_assets(select="resource_type:snapshot", **DBT, **task_options("dbt_snapshot"))
-def dbt_snapshot(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Iterator[Made]:
+def dbt_snapshot(context: AssetContext, pipeline: Pipeline) -> Iterator[dg.MaterializeResult]:
     """Record the customers' history."""
     step, _ = pipeline.run(context)
     yield from catalog.built(step, "snapshots", context.selected_asset_keys)
 
 
 @dbt_assets(select="resource_type:model", exclude="staging", **DBT, **task_options("dbt_run_marts"))
-def dbt_run_marts(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Iterator[Made]:
+def dbt_run_marts(context: AssetContext, pipeline: Pipeline) -> Iterator[dg.MaterializeResult]:
     """Build the marts."""
     step, _ = pipeline.run(context)
     yield from catalog.built(step, "marts", context.selected_asset_keys)
 
 
 @dg.multi_asset_check(specs=catalog.dbt_tests("marts_tests"), **task_options("dbt_test_marts"))
-def dbt_test_marts(context: CheckContext, pipeline: Pipeline) -> Verdicts:
+def dbt_test_marts(context: CheckContext, pipeline: Pipeline) -> Iterator[dg.AssetCheckResult]:
     """Test the marts and the snapshot: the gate before publishing."""
-    yield from pipeline.check(context, catalog.dbt_verdicts("marts_tests"))
+    yield from pipeline.check(context, catalog.dbt_results("marts_tests"))
 
 
 revenue = dg.AssetKey(["marts", "daily_revenue_by_category"])
@@ -216,9 +222,9 @@ revenue = dg.AssetKey(["marts", "daily_revenue_by_category"])
     ],
     **task_options("validate_output"),
 )
-def validate_output(context: CheckContext, pipeline: Pipeline) -> Verdicts:
+def validate_output(context: CheckContext, pipeline: Pipeline) -> Iterator[dg.AssetCheckResult]:
     """Reconcile rows and money between the source interval, raw and the marts."""
-    yield from pipeline.check(context, catalog.one_verdict(context.check_specs))
+    yield from pipeline.check(context, catalog.one_result(context.check_specs))
 
 
 @asset(
@@ -231,7 +237,7 @@ def validate_output(context: CheckContext, pipeline: Pipeline) -> Verdicts:
         kinds={"duckdb", "parquet"},
     ),
 )
-def publish(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Made:
+def publish(context: AssetContext, pipeline: Pipeline) -> dg.MaterializeResult:
     """Replace the published copy atomically."""
     step, result = pipeline.run(context)
     return catalog.written(result, step.run.published)
@@ -247,7 +253,7 @@ def publish(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Made:
         kinds={"html"},
     ),
 )
-def refresh_dashboard(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Made:
+def refresh_dashboard(context: AssetContext, pipeline: Pipeline) -> dg.MaterializeResult:
     """Replace the dashboard's page, made from the published copy."""
     step, result = pipeline.run(context)
     return catalog.written(result, step.run.dashboard)
@@ -263,7 +269,7 @@ def refresh_dashboard(context: dg.AssetExecutionContext, pipeline: Pipeline) -> 
         kinds={"slack"},
     ),
 )
-def notify_slack(context: dg.AssetExecutionContext, pipeline: Pipeline) -> Made:
+def notify_slack(context: AssetContext, pipeline: Pipeline) -> dg.MaterializeResult:
     """Tell that the interval succeeded."""
     _, result = pipeline.run(context)
     return dg.MaterializeResult(metadata=dict(result.details))

@@ -196,12 +196,12 @@ def test_retries_are_those_of_the_specification(job: dg.JobDefinition) -> None:
 def test_a_partition_runs_every_step_once(
     first_run: tuple[RunDirectory, dg.ExecuteInProcessResult],
 ) -> None:
-    """The day's run succeeds in every step, and every check that is defined has a verdict."""
+    """The day's run succeeds in every step, and every check that is defined has a result."""
     run, result = first_run
     assert states(result) == dict.fromkeys(STEP_NAMES, "success")
     assert len(journal.read(run)) == len(STEP_NAMES)
-    verdicts = {check.asset_check_key for check in result.get_asset_check_evaluations()}
-    assert verdicts == pipeline.defs.resolve_asset_graph().asset_check_keys
+    evaluated = {check.asset_check_key for check in result.get_asset_check_evaluations()}
+    assert evaluated == pipeline.defs.resolve_asset_graph().asset_check_keys
     assert notifications(run)[-1]["kind"] == "success"
 
 

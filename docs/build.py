@@ -1,6 +1,6 @@
-"""Builds the site from files that run and results that were measured.
+"""Builds the documentation site from this repository's files and the committed results.
 
-`serve` shows it, too; `readme` writes the tables of results into every README.md instead.
+`serve` also serves it; `readme` instead writes the tables of results into every README.md.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ RESULTS = ROOT / "benchmarks" / "results"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Build, and serve if told to; what is missing is one line on stderr and status 1."""
+    """Build, serve or write the READMEs' tables; an error is one line on stderr and status 1."""
     parser = argparse.ArgumentParser(prog="nox -s docs --", description=__doc__)
     parser.add_argument("do", nargs="?", choices=["build", "serve", "readme"], default="build")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="the folder of results")
-    parser.add_argument("--site", type=Path, default=SITE, help="where the site goes")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the result files")
+    parser.add_argument("--site", type=Path, default=SITE, help="folder to write the site to")
     options = parser.parse_args(arguments)
     try:
         if options.do == "readme":
-            for place in readmes.places(Results(RESULTS), tools()):
-                place.put()
+            for table in readmes.readme_tables(Results(RESULTS), tools()):
+                table.write()
             return 0
         build(options.results.resolve(), options.site.resolve())
     except PipelineError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
-    say(f"The site is {options.site / 'index.html'}; nox -s docs -- serve shows it.")
+    say(f"The site is {options.site / 'index.html'}; show it with: nox -s docs -- serve")
     if options.do == "serve":
         serve(options.site)
     return 0
@@ -52,11 +52,11 @@ def build(results: Path, site: Path) -> None:
     """Build the site strictly, and replace the one that was there.
 
     Raises:
-        PipelineError: something that a page names is missing, or a link is dead.
+        PipelineError: a page names what does not exist, a link is dead, or a README is out of date.
     """
-    if results == RESULTS:
-        for place in readmes.places(Results(results), tools()):
-            place.must_be_current()
+    if results == RESULTS:  # the READMEs show the committed results, not those of a test
+        for table in readmes.readme_tables(Results(results), tools()):
+            table.check_current()
     with tempfile.TemporaryDirectory() as folder:
         pages.write(results, Path(folder))
         zensical = [sys.executable, "-m", "zensical", "build", "--strict"]
@@ -70,9 +70,10 @@ def build(results: Path, site: Path) -> None:
 
 def serve(site: Path) -> None:
     """Serve the site on a free port of 127.0.0.1 until Ctrl+C."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's background ignores it
+    # A shell script starts its background jobs with SIGINT ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with server(site) as http:
-        say(f"http://127.0.0.1:{http.server_port} shows it; Ctrl+C ends.")
+        say(f"http://127.0.0.1:{http.server_port} serves the site; Ctrl+C stops it.")
         try:
             http.serve_forever()
         except KeyboardInterrupt:

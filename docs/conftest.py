@@ -1,4 +1,4 @@
-"""Made-up results, the site that is built from them, and a browser that looks at it."""
+"""Fixtures: sample results, the sites built from them and from the committed ones, a browser."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from pipeline_verification.harness.environments import variant_names
 
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
-    """A folder of results for every tool of this checkout, to be spoilt by a test."""
+    """A folder of sample results for every tool of this checkout, which a test may change."""
     return samples.write(tmp_path / "benchmarks", variant_names())
 
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site, built from made-up results."""
+    """The site, built from sample results."""
     folder = tmp_path_factory.mktemp("site")
     build.build(samples.write(folder / "benchmarks", variant_names()), folder / "site")
     return folder / "site"
@@ -33,14 +33,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def address(site: Path) -> Iterator[str]:
-    """Where the site of made-up results is served."""
+    """The address of the site of sample results."""
     with _served(site) as url:
         yield url
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A site and where it is served."""
+    """A site's folder and the address at which it is served."""
 
     site: Path
     address: str
@@ -54,12 +54,12 @@ class Served:
         return [f"{self.address}/{folder.as_posix()}/".replace("/./", "/") for folder in folders]
 
 
-@pytest.fixture(scope="session", params=["made-up", "committed"])
+@pytest.fixture(scope="session", params=["sample", "committed"])
 def served(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Served]:
-    """The site of made-up results, and the one of the committed results, which people see."""
-    if request.param == "made-up":
+    """The site of sample results, and the one of the committed results, which is published."""
+    if request.param == "sample":
         site = request.getfixturevalue("site")
         yield Served(site, request.getfixturevalue("address"))
         return

@@ -1,4 +1,4 @@
-"""Result files in the shape of the committed ones, made up for tests of the site alone."""
+"""Sample result files in the format of the committed ones, for the tests of the site."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ SCORE = "2/2"
 
 
 def write(folder: Path, variants: Sequence[str]) -> Path:
-    """Write a folder of results, with the method's README beside it; the results' folder.
+    """Write a folder of results with a README of the method beside it; return the results' folder.
 
-    Extraction, dbt and faults are copies of the committed files, the rest is made up.
+    Those of extraction, dbt and fault injection are the committed ones; the others are invented.
     """
     results = folder / "results"
     (results / "badges").mkdir(parents=True)
@@ -41,8 +41,8 @@ def write(folder: Path, variants: Sequence[str]) -> Path:
         for path in (ROOT / "benchmarks" / "results").glob(pattern):
             shutil.copy(path, results)
     save(results, "conformance", conformance(variants))
-    for verb in ("pipeline", "steps", "footprint"):
-        save(results, verb, measurement(verb, variants))
+    for benchmark in ("pipeline", "steps", "footprint"):
+        save(results, benchmark, measurement(benchmark, variants))
     for variant in variants:
         (results / "badges" / f"{variant}.svg").write_text(badge(variant, SCORE))
     return results
@@ -75,24 +75,24 @@ def conformance(variants: Sequence[str]) -> dict[str, Any]:
 
 
 def outcome(failure: str | None = None) -> dict[str, Any]:
-    """A scenario that was passed, or failed before any check."""
+    """The outcome of a scenario: passed, or failed before any check."""
     checks = {} if failure else {"every table": {"passed": True, "detail": "9 tables"}}
     return {"passed": failure is None, "checks": checks, "seconds": 12.5, "failure": failure}
 
 
-def measurement(verb: str, variants: Sequence[str]) -> dict[str, Any]:
-    """One case with two metrics; the n-th variant has n times the first one's numbers."""
+def measurement(benchmark: str, variants: Sequence[str]) -> dict[str, Any]:
+    """One case with two metrics; the n-th variant has n times the numbers of the first."""
     cases = {
         "small": {
-            "description": f"One day, {verb}",
+            "description": f"One day, {benchmark}",
             "metrics": METRICS,
             "variants": {variant: _measured(n) for n, variant in enumerate(variants, 1)},
         }
     }
     return {
         "schema_version": 1,
-        "verb": verb,
-        "title": f"Sample of {verb}",
+        "benchmark": benchmark,
+        "title": f"Sample of {benchmark}",
         "date": DATE,
         "quick": False,
         "rounds": ROUNDS,

@@ -19,11 +19,11 @@ from playwright.sync_api import Error as BrowserError
 from ecommerce_pipeline.context import RunSettings
 from ecommerce_pipeline.datasets import load_dataset
 from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.harness.run_session import RunSession, empty_source
 from ecommerce_pipeline.harness.variant import started
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.run_directory import RunDirectory
 from pipeline_verification.harness import browser
-from pipeline_verification.harness.control import advance_source, fill_source
 from pipeline_verification.harness.remote_variant import RemoteVariant
 from website.tools import Screen, Tool, tools
 
@@ -69,7 +69,7 @@ def take(tool: Tool) -> None:
         url = f"sqlite:///{run.source_file}"
         variant = RemoteVariant(tool.name, run.path / "host.log")
         with started(variant, RunSettings(run, url), say), browser.chromium() as chromium:
-            run_id = _run_two_days(variant, url)
+            run_id = _run_two_days(variant, RunSettings(run, url))
             address = next(iter(variant.addresses.values()), "")
             try:
                 page = _signed_in(chromium, tool, address, run)
@@ -83,16 +83,14 @@ def take(tool: Tool) -> None:
                 ) from None
 
 
-def _run_two_days(variant: RemoteVariant, url: str) -> str:
-    """Let the variant process both days; the last run's id in the tool."""
-    data = load_dataset("synthetic")
-    fill_source(url, data, DAYS[0])
-    first = variant.run_interval(DataInterval.parse(DAYS[0]))
-    advance_source(url, data, DAYS[1])
-    second = variant.run_interval(DataInterval.parse(DAYS[1]))
-    if {first.state, second.state} != {"success"}:
+def _run_two_days(variant: RemoteVariant, settings: RunSettings) -> str:
+    """Run both days; the last run's id in the tool."""
+    empty_source(settings.source_url)
+    session = RunSession(variant, settings, load_dataset("synthetic"))
+    runs = session.run_day_by_day(map(DataInterval.parse, DAYS))
+    if runs[-1].state != "success":
         raise PipelineError(f"a run of {variant.name} failed", "run it by hand: nox -s NAME")
-    return second.run_id
+    return runs[-1].run_id
 
 
 def _signed_in(chromium: Browser, tool: Tool, address: str, run: RunDirectory) -> Page:

@@ -1,8 +1,9 @@
-"""A tool more is a folder more: the site finds it, and asks for what it lacks."""
+"""A new tool is a new folder: the site finds it, and names what is missing."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,14 +15,14 @@ import samples
 from pipeline_verification.harness.environments import CONTROL, ROOT, variant_names
 
 TOY = "toy"
-LEFT_OUT = ("*.lock", "runs", "site", "target", "logs", "__pycache__", "[.]*")
+NOT_COPIED = ("*.lock", "runs", "site", "target", "logs", "__pycache__", "[.]*")
 
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A copy of this checkout in which the control is there a second time, as another tool."""
+    """A copy of this checkout with a copy of the control as another tool."""
     copy = tmp_path / "checkout"
-    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*LEFT_OUT))
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*NOT_COPIED))
     toy = shutil.copytree(copy / f"{CONTROL}_impl", copy / f"{TOY}_impl")
     site = (toy / "site.toml").read_text()
     (toy / "site.toml").write_text(site.replace('title = "Plain Python"', 'title = "Toy"'))
@@ -31,15 +32,15 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def build(checkout: Path, results: Path) -> subprocess.CompletedProcess[str]:
-    """Build the copy's site with the copy's own packages."""
+    """Build the copy's site with the copy's packages."""
     command = [sys.executable, str(checkout / "docs" / "build.py"), "--results", str(results)]
-    packages = os.pathsep.join([str(checkout / "shared"), str(checkout / "tests")])
+    packages = os.pathsep.join([str(checkout / "shared"), str(checkout / "verification")])
     environment = {**os.environ, "PYTHONPATH": packages}
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_a_folder_more_is_a_tool_more(checkout: Path, tmp_path: Path) -> None:
-    """The copy has a page, a tab, a column, a bar and a place in the navigation of its own."""
+def test_a_new_folder_is_a_new_tool(checkout: Path, tmp_path: Path) -> None:
+    """The copy has its page, tab, column, bar and navigation entry."""
     results = samples.write(tmp_path / "benchmarks", [*variant_names(), TOY])
     done = build(checkout, results)
     assert done.returncode == 0, done.stderr
@@ -54,13 +55,24 @@ def test_a_folder_more_is_a_tool_more(checkout: Path, tmp_path: Path) -> None:
     )
 
 
-def test_a_tool_without_results_is_asked_for_them(checkout: Path, tmp_path: Path) -> None:
-    """Until the new tool was compared, the build fails with a line that says how to do it."""
+def test_a_tool_without_results_fails_the_build(checkout: Path, tmp_path: Path) -> None:
+    """Without the tool's results the build fails with the command that makes them."""
     results = samples.write(tmp_path / "benchmarks", variant_names())
     done = build(checkout, results)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.endswith(f"variants / {TOY}; make it with: nox -s compare")
+
+
+def test_the_page_names_code_that_exists() -> None:
+    """Each dotted name on the page is a module of the package with a definition of that name."""
+    page = (ROOT / "docs" / "pages" / "fifth-tool.md").read_text()
+    names = re.findall(r"`(ecommerce_pipeline(?:\.\w+)+)\.(\w+)`", page)
+    assert len(names) > 4
+    for module, name in names:
+        path = ROOT / "shared" / module.replace(".", "/")
+        file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        assert re.search(rf"^(?:def |class )?{name}\b", file.read_text(), re.M), (module, name)
 
 
 def test_code_is_named_for_every_concern_and_no_other(checkout: Path, tmp_path: Path) -> None:
@@ -72,5 +84,5 @@ def test_code_is_named_for_every_concern_and_no_other(checkout: Path, tmp_path: 
     line = f"error: {site} names no code for 'backfill'; add it under [code]"
     assert build(checkout, results).stderr.splitlines() == [line]
     site.write_text(right.replace("\nbackfill =", '\nreplay = ["pipeline.py:main"]\nbackfill ='))
-    line = f"error: no page shows the code of toy for 'replay'; mend {site}, or the page"
+    line = f"error: no page shows the code of toy for 'replay'; fix {site}, or the page"
     assert build(checkout, results).stderr.splitlines() == [line]

@@ -1,4 +1,4 @@
-"""The generator shows what runs and what was measured, and names what is missing."""
+"""The generator shows the files' code and the committed results, and names what is missing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import samples
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.specification import STEPS
 from pipeline_verification.harness.environments import ROOT
-from website import charts, cut, numbers, pages
+from website import charts, pages, snippets
 from website.evidence import Evidence
 from website.results import Measured, Results
 from website.tools import tools
@@ -43,7 +43,7 @@ class Runner:
 """
 
 
-def spoil(results: Path, name: str, change: Callable[[dict[str, Any]], object]) -> None:
+def change_result(results: Path, name: str, change: Callable[[dict[str, Any]], object]) -> None:
     """Change a result file."""
     path = results / f"{name}.json"
     content = json.loads(path.read_text())
@@ -51,8 +51,8 @@ def spoil(results: Path, name: str, change: Callable[[dict[str, Any]], object]) 
     path.write_text(json.dumps(content))
 
 
-def complaint(results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> str:
-    """The one line with which building from the results fails."""
+def build_error(results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line on stderr of a build that fails."""
     assert build.main(["--results", str(results), "--site", str(tmp_path / "site")]) == 1
     assert not (tmp_path / "site").exists()
     (line,) = capsys.readouterr().err.splitlines()
@@ -75,7 +75,7 @@ def test_a_missing_result_is_named_with_what_makes_it(
 ) -> None:
     """Without one of the result files the build fails with a line that names file and command."""
     (results / f"{name}.json").unlink()
-    line = complaint(results, tmp_path, capsys)
+    line = build_error(results, tmp_path, capsys)
     assert line == f"error: {results / name}.json is missing; make it with: {command}"
 
 
@@ -83,25 +83,27 @@ def test_a_missing_key_is_named(
     results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A result file without a key that a page needs fails the build; the line names the key."""
-    spoil(results, "steps", lambda c: c["cases"]["small"]["variants"]["dagster"].pop("summary"))
-    line = complaint(results, tmp_path, capsys)
+    change_result(
+        results, "steps", lambda c: c["cases"]["small"]["variants"]["dagster"].pop("summary")
+    )
+    line = build_error(results, tmp_path, capsys)
     assert "steps.json has no cases / small / variants / dagster / summary;" in line
 
 
 def test_a_variant_that_was_not_measured_is_named(
     results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A tool of which a result file knows nothing fails the build."""
-    spoil(results, "pipeline", lambda c: c["cases"]["small"]["variants"].pop("prefect"))
-    assert "has no cases / small / variants / prefect;" in complaint(results, tmp_path, capsys)
+    """A tool that is missing from a result file fails the build."""
+    change_result(results, "pipeline", lambda c: c["cases"]["small"]["variants"].pop("prefect"))
+    assert "has no cases / small / variants / prefect;" in build_error(results, tmp_path, capsys)
 
 
 def test_a_quick_result_is_refused(
     results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A quick run only shows that measuring works: its numbers are not shown."""
-    spoil(results, "pipeline", lambda c: c.update(quick=True))
-    assert "pipeline.json is of a quick run; measure in full" in complaint(
+    """Numbers of a quick run are not shown: it only checks that measuring works."""
+    change_result(results, "pipeline", lambda c: c.update(quick=True))
+    assert "pipeline.json is of a quick run; measure in full" in build_error(
         results, tmp_path, capsys
     )
 
@@ -112,24 +114,26 @@ def test_a_missing_picture_is_named(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A screen that a tool declares and of which there is no picture fails the build."""
+    """A screen in a tool's site.toml without its picture fails the build."""
     monkeypatch.setattr(pages, "IMAGES", tmp_path)
-    assert re.search(r"\w+-\w+\.png is missing; make it with", complaint(results, tmp_path, capsys))
+    assert re.search(
+        r"\w+-\w+\.png is missing; make it with", build_error(results, tmp_path, capsys)
+    )
 
 
 def test_a_tool_that_is_not_equal_has_no_number(results: Path) -> None:
-    """After one scenario that was not passed, no measurement shows a number; it shows why."""
-    refused = samples.outcome("2 rows of fct_orders differ")
-    spoil(results, "conformance", lambda c: _outcomes(c, "backfill").update(dagster=refused))
+    """A tool that failed one scenario has the reason in place of each number."""
+    failed = samples.outcome("2 rows of fct_orders differ")
+    change_result(results, "conformance", lambda c: _outcomes(c, "backfill").update(dagster=failed))
     found = Results(results)
-    for verb in ("pipeline", "steps", "footprint"):
+    for benchmark in ("pipeline", "steps", "footprint"):
         for metric in samples.METRICS:
-            measured = found.measured(verb, "small", metric, "dagster")
+            measured = found.measured(benchmark, "small", metric, "dagster")
             assert measured.summary is None
             assert measured.reason.endswith(
                 "it is not equal: Backfill: 2 rows of fct_orders differ"
             )
-            assert found.measured(verb, "small", metric, "prefect").summary is not None
+            assert found.measured(benchmark, "small", metric, "prefect").summary is not None
     shown = Evidence(found, tools()).measurements("pipeline")
     assert shown.count("<em>no number, as it is not equal: Backfill: 2 rows") == len(
         samples.METRICS
@@ -141,34 +145,36 @@ def _outcomes(conformance: dict[str, Any], scenario: str) -> dict[str, Any]:
     return outcomes
 
 
-def test_a_case_tells_how_often_it_was_measured(results: Path) -> None:
-    """Where a variant has fewer samples than the others, the case counts as few."""
-    told = Evidence(Results(results), tools()).measurements("pipeline")
-    assert f"n = {samples.ROUNDS}." in told
-    spoil(
+def test_a_case_shows_how_often_it_was_measured(results: Path) -> None:
+    """n is the minimum over the variants."""
+    shown = Evidence(Results(results), tools()).measurements("pipeline")
+    assert f"n = {samples.ROUNDS}." in shown
+    change_result(
         results,
         "pipeline",
         lambda found: found["cases"]["small"]["variants"]["airflow"]["samples"].pop(),
     )
-    told = Evidence(Results(results), tools()).measurements("pipeline")
-    assert f"n = {samples.ROUNDS - 1}." in told
+    shown = Evidence(Results(results), tools()).measurements("pipeline")
+    assert f"n = {samples.ROUNDS - 1}." in shown
 
 
 def test_a_failed_check_says_what_was_seen(results: Path) -> None:
-    """A scenario with a check that does not hold counts as not passed, with that check's detail."""
+    """A scenario with a failed check is not passed, and shows that check's detail."""
     checks = {
         "tables": {"passed": False, "detail": "3 rows\ndiffer"},
         "steps": {"passed": True, "detail": ""},
     }
     outcome = {"passed": False, "checks": checks, "seconds": 1.0, "failure": None}
-    spoil(results, "conformance", lambda c: _outcomes(c, "backfill").update(airflow=outcome))
+    change_result(
+        results, "conformance", lambda c: _outcomes(c, "backfill").update(airflow=outcome)
+    )
     evidence = Evidence(Results(results), tools())
     assert "✗ differs</span><br><small>tables: 3 rows<br>differ</small>" in evidence.conformance()
-    assert evidence.scenarios_held() == "1 of 2"
+    assert evidence.scenarios_passed() == "1 of 2"
 
 
-def test_failed_samples_are_told_of(results: Path) -> None:
-    """Some failed samples stand beside the numbers; where all failed, the reason stands alone."""
+def test_failed_samples_are_reported(results: Path) -> None:
+    """Numbers are shown with the count of failed samples; where all failed, only the reason is."""
 
     def fail(content: dict[str, Any]) -> None:
         variants = content["cases"]["small"]["variants"]
@@ -177,7 +183,7 @@ def test_failed_samples_are_told_of(results: Path) -> None:
             sample.update(values={}, failure="no memory")
         variants["dagster"]["summary"] = {}
 
-    spoil(results, "pipeline", fail)
+    change_result(results, "pipeline", fail)
     found = Results(results)
     some = found.measured("pipeline", "small", "seconds", "airflow")
     assert (some.summary is not None, some.reason) == (True, "1 of 5 failed: killed")
@@ -197,10 +203,10 @@ def test_failed_samples_are_told_of(results: Path) -> None:
         ("Runner.step", "async def step(self) -> None:\n    third()"),
     ],
 )
-def test_a_piece_is_the_lines_of_its_symbol(symbol: str, text: str, tmp_path: Path) -> None:
-    """Functions, methods, assignments, blocks and decorators are cut whole and flush left."""
+def test_a_snippet_is_the_lines_of_its_symbol(symbol: str, text: str, tmp_path: Path) -> None:
+    """Functions, methods, assignments, blocks and decorators are complete and not indented."""
     (tmp_path / "pipeline.py").write_text(PIPELINE)
-    assert cut.piece(tmp_path, f"pipeline.py:{symbol}").text == text
+    assert snippets.snippet(tmp_path, f"pipeline.py:{symbol}").text == text
 
 
 @pytest.mark.parametrize("symbol", ["gone", "outer.gone", "inner", "Runner.step.third", "@LIMIT"])
@@ -208,12 +214,12 @@ def test_a_missing_symbol_is_named(symbol: str, tmp_path: Path) -> None:
     """A symbol that a file no longer has is an error that names both."""
     (tmp_path / "pipeline.py").write_text(PIPELINE)
     with pytest.raises(PipelineError, match=rf"pipeline\.py has no '{symbol}'"):
-        cut.piece(tmp_path, f"pipeline.py:{symbol}")
+        snippets.snippet(tmp_path, f"pipeline.py:{symbol}")
 
 
-def test_a_key_of_yaml_is_cut_with_its_comment() -> None:
+def test_a_yaml_snippet_has_the_comment_above_its_key() -> None:
     """Of a YAML file a top-level key is shown, with the comment that explains it."""
-    lines = cut.piece(ROOT / "dagster_impl", "dagster.yaml:run_retries").lines
+    lines = snippets.snippet(ROOT / "dagster_impl", "dagster.yaml:run_retries").lines
     assert lines[0].startswith("# A run whose worker was lost")
     assert lines[1] == "run_retries:"
     assert all(line.startswith("  ") for line in lines[2:])
@@ -223,34 +229,34 @@ def test_a_section_keeps_comments_in_its_code(tmp_path: Path) -> None:
     """A line of shell that begins with # is no heading; a missing heading is an error."""
     readme = tmp_path / "README.md"
     readme.write_text("# T\nintro\n## A\n```sh\n# comment\n## more\n```\n### deep\n## B\nend\n")
-    assert cut.headings(readme) == ["A", "B"]
-    assert cut.section(readme, "A") == "```sh\n# comment\n## more\n```\n### deep"
+    assert snippets.headings(readme) == ["A", "B"]
+    assert snippets.section(readme, "A") == "```sh\n# comment\n## more\n```\n### deep"
     with pytest.raises(PipelineError, match=r"README\.md has no section 'C'"):
-        cut.section(readme, "C")
+        snippets.section(readme, "C")
 
 
 def test_a_readme_without_its_title_keeps_its_sections_apart(tmp_path: Path) -> None:
     """A heading that follows a table at once does not become a row of it."""
     readme = tmp_path / "README.md"
     readme.write_text("# T\nintro\n## A\n| a |\n|---|\n| b |\n## B\nend\n")
-    assert cut.section(readme) == "intro\n\n## A\n| a |\n|---|\n| b |\n\n## B\nend"
+    assert snippets.section(readme) == "intro\n\n## A\n| a |\n|---|\n| b |\n\n## B\nend"
 
 
 def test_a_list_right_below_a_line_stays_a_list() -> None:
-    """READMEs begin a list below its line; the site's Markdown needs an empty one between them."""
+    """The site's Markdown needs an empty line before a list, which the READMEs do not have."""
     text = "Not used:\n- one\n  goes on\n- two\n\n```sh\nrun\n- no list\n```"
     apart = "Not used:\n\n- one\n  goes on\n- two\n\n```sh\nrun\n- no list\n```"
-    assert cut.with_lists_apart(text) == apart
+    assert snippets.with_lists_apart(text) == apart
 
 
-def test_every_piece_of_every_tool_is_on_the_page(site: Path) -> None:
-    """Side by side shows every piece of code that a tool's site.toml names, and no other file."""
+def test_every_snippet_of_every_tool_is_on_the_page(site: Path) -> None:
+    """Side by side shows every snippet that a tool's site.toml names, and no other file."""
     shown = (site / "side-by-side" / "index.html").read_text()
     named = {
-        pages.file_name(piece, tool.folder.name)
+        pages.file_name(snippet, tool.folder.name)
         for tool in tools()
         for concern in tool.code
-        for piece in tool.pieces(concern)
+        for snippet in tool.snippets(concern)
     }
     assert set(re.findall(r'class="filename">([^<]+)<', shown)) == named
 
@@ -269,7 +275,7 @@ def test_the_specification_page_has_every_step(site: Path) -> None:
 
 
 def test_bars_are_in_proportion() -> None:
-    """The greatest sample takes the whole width, bars end at medians, the text has the numbers."""
+    """The maximum sample is at the full width, bars end at medians, the text has the numbers."""
     low = {"n": 5, "median": 10.0, "min": 9.0, "max": 12.0, "ratio": None}
     high = {"n": 5, "median": 30.0, "min": 20.0, "max": 40.0, "ratio": {"median": 3.0}}
     rows = [("A", Measured(low)), ("B", Measured(high)), ("C", Measured(None, "failed"))]
@@ -279,24 +285,6 @@ def test_bars_are_in_proportion() -> None:
         ("22.50", "30.00"),
         ("50.00", "100.00"),
     ]
-    (told,) = re.findall(r'aria-label="([^"]+)"', svg)
-    assert told.startswith("Time &lt;1&gt;: A 10 s (9\N{EN DASH}12); B 30 s (20\N{EN DASH}40) ")
-    assert told.endswith("C no number")
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0.0, "0"),
-        (46.0, "46"),
-        (1234.5, "1,234"),
-        (99.96, "100"),
-        (45.64, "45.6"),
-        (3.14159, "3.14"),
-        (0.1234, "0.123"),
-        (0.0234, "0.023"),
-    ],
-)
-def test_numbers_have_three_digits(value: float, text: str) -> None:
-    """Three digits, all that stand before the point, three after it, none after a whole number."""
-    assert numbers.number(value) == text
+    (text,) = re.findall(r'aria-label="([^"]+)"', svg)
+    assert text.startswith("Time &lt;1&gt;: A 10 s (9\N{EN DASH}12); B 30 s (20\N{EN DASH}40) ")
+    assert text.endswith("C no number")

@@ -21,7 +21,7 @@ from website.tools import tools
 
 SEARCHES = 6
 TITLES = [tool.title for tool in tools()]
-# A colour as the browser paints it over the page's background, whatever notation the style has.
+# Paints the colours on a canvas, as a style may name them in any notation and with alpha.
 CONTRAST = """
 selector => {
   const paint = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
@@ -49,17 +49,17 @@ selector => {
 
 @pytest.fixture
 def page(chromium: Browser) -> Iterator[Page]:
-    """A page in a context of its own, so that no choice is remembered from another test."""
+    """A page in a new context, so that no choice is remembered from another test."""
     context = chromium.new_context()
     yield context.new_page()
     context.close()
 
 
 def test_there_is_a_page_for_everything(site: Path) -> None:
-    """Start, side by side, evidence, each tool, specification, data sets, a fifth tool."""
+    """The site has exactly the pages of its navigation."""
     evidence = ["conformance", "benchmarks", "extract", "dbt", "faults", "method"]
     assert {file.parent.relative_to(site).as_posix() for file in site.rglob("index.html")} == {
-        *(".", "side-by-side", "specification", "data-sets", "fifth-tool"),
+        *(".", "side-by-side", "specification", "data-sets", "where-things-are", "fifth-tool"),
         *(f"evidence/{name}" for name in evidence),
         *(f"tools/{tool.name}" for tool in tools()),
     }
@@ -84,19 +84,23 @@ def test_every_link_leads_somewhere(page: Page, served: Served) -> None:
         assert not anchor or unquote(anchor) in anchors[url], link
 
 
-def test_nothing_is_asked_of_another_machine(page: Page, served: Served) -> None:
+def test_no_request_leaves_this_machine(page: Page, served: Served) -> None:
     """No page of the site makes a request beyond its server, or logs an error."""
-    asked: list[str] = []
-    faults: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("console", lambda m: faults.append(m.text) if m.type in {"error", "warning"} else None)
-    page.on("response", lambda r: faults.append(f"{r.status} {r.url}") if r.status >= 400 else None)
+    requests: list[str] = []
+    problems: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on(
+        "console", lambda m: problems.append(m.text) if m.type in {"error", "warning"} else None
+    )
+    page.on(
+        "response", lambda r: problems.append(f"{r.status} {r.url}") if r.status >= 400 else None
+    )
     for url in served.pages:
         page.goto(url, wait_until="networkidle")
-    assert len(asked) > len(served.pages)
-    assert [u for u in asked if not u.startswith((served.address, "data:", "blob:"))] == []
-    assert faults == []
+    assert len(requests) > len(served.pages)
+    assert [u for u in requests if not u.startswith((served.address, "data:", "blob:"))] == []
+    assert problems == []
 
 
 def test_choosing_a_tool_in_one_place_chooses_it_in_all(page: Page, address: str) -> None:
@@ -114,29 +118,29 @@ def test_choosing_a_tool_in_one_place_chooses_it_in_all(page: Page, address: str
 
 
 def test_search_finds_a_page(page: Page, address: str) -> None:
-    """What is typed into the search is found without another machine, and a click leads there."""
+    """The search finds typed text without another machine; a click opens the page."""
     hit = page.locator("a[href*='tools/prefect']", has_text="repossessor").first
     for _ in range(SEARCHES):
         page.goto(address, wait_until="networkidle")
         page.keyboard.press("Control+k")
         page.keyboard.type("repossessor", delay=20)
-        with suppress(Error):  # a page that is not awake yet takes no keys
+        with suppress(Error):  # a page whose script is not loaded yet ignores keys
             hit.wait_for(timeout=5_000)
             break
     hit.click()
     page.wait_for_url("**/tools/prefect/**")
 
 
-def test_charts_tell_their_numbers(page: Page, address: str) -> None:
-    """Every chart is there at a size to read, its name has every tool, and so has its table."""
+def test_charts_show_their_numbers(page: Page, address: str) -> None:
+    """Every chart is large enough to read; its accessible name and its table have every tool."""
     page.goto(f"{address}/evidence/benchmarks/")
     charts = page.locator(".chart").get_by_role("img")
     assert charts.count() == 2 + len(samples.METRICS)
     for chart in charts.all():
         name = chart.get_attribute("aria-label") or ""
         assert all(
-            f"{title} {10 * place}" in name or f"{title} {200 * place}" in name
-            for title, place in zip(TITLES, (2, 3, 4, 1), strict=True)
+            f"{title} {10 * n}" in name or f"{title} {200 * n}" in name
+            for title, n in zip(TITLES, (2, 3, 4, 1), strict=True)
         ), name
         box = chart.bounding_box()
         assert box is not None
@@ -147,18 +151,18 @@ def test_charts_tell_their_numbers(page: Page, address: str) -> None:
     assert tables.first.get_by_role("columnheader").all_inner_texts()[1:] == TITLES
 
 
-def test_the_picture_names_every_way(page: Page, address: str) -> None:
-    """The picture of the pipeline has an accessible name, and shows every tool."""
+def test_the_diagram_names_every_variant(page: Page, address: str) -> None:
+    """The diagram's accessible name has every tool, and the diagram shows the steps."""
     page.goto(address)
-    picture = page.locator(".picture").get_by_role("img")
-    name = picture.get_attribute("aria-label") or ""
+    diagram = page.locator(".diagram").get_by_role("img")
+    name = diagram.get_attribute("aria-label") or ""
     assert all(title in name for title in TITLES)
-    assert "dbt_test_staging" in picture.inner_html()
+    assert "dbt_test_staging" in diagram.inner_html()
 
 
 @pytest.mark.parametrize("width", [390, 768, 1280])
 def test_no_page_is_wider_than_the_screen(width: int, page: Page, served: Served) -> None:
-    """Code, tables and pictures scroll within themselves: the page never scrolls sideways."""
+    """Code, tables and pictures scroll inside their own box; the page never scrolls sideways."""
     page.set_viewport_size({"width": width, "height": 844})
     for url in served.pages:
         page.goto(url)
@@ -215,13 +219,13 @@ def test_the_keyboard_reaches_navigation_and_tables(page: Page, address: str) ->
     assert reached[-1] == "scroll"
     assert page.evaluate("document.activeElement.tabIndex") == 0
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
-    page.locator(".md-nav__link", has_text="Faults").first.focus()
+    page.locator(".md-nav__link", has_text="Fault injection").first.focus()
     page.keyboard.press("Enter")
     page.wait_for_url("**/evidence/faults/")
 
 
 def test_serving_ends_with_ctrl_c(tmp_path: Path, results: Path) -> None:
-    """`serve` builds, prints an address on loopback that answers, and ends calmly on Ctrl+C."""
+    """`serve` builds, prints an address on loopback, answers, and exits with 0 on Ctrl+C."""
     arguments = ["serve", "--results", str(results), "--site", str(tmp_path / "site")]
     command = [sys.executable, build.__file__, *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as it:
@@ -230,7 +234,7 @@ def test_serving_ends_with_ctrl_c(tmp_path: Path, results: Path) -> None:
             lines = [it.stdout.readline() for _ in range(2)]
             url = lines[1].split()[0]
             assert url.startswith("http://127.0.0.1:")
-            with urlopen(url) as answer:  # noqa: S310 (an address of our own)
+            with urlopen(url) as answer:  # noqa: S310 (the server that this test started)
                 assert b"One pipeline, four ways" in answer.read()
             it.send_signal(signal.SIGINT)
             _, errors = it.communicate(timeout=30)

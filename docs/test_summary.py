@@ -1,4 +1,4 @@
-"""The READMEs have the results' tables, and no others."""
+"""The tables of results in the READMEs are current."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 
 import samples
 from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.reporting.formatting import TIMES as X
 from pipeline_verification.harness.environments import ROOT
 from website import summary, tool_summary
-from website.numbers import TIMES as X
-from website.readmes import Place, places
+from website.readmes import ReadmeTable, readme_tables
 from website.results import Results
 from website.tools import Tool, tools
 
@@ -28,7 +28,7 @@ def tool() -> Tool:
 def test_the_table_has_a_column_for_each_tool(
     results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Scores and medians stand below each tool; these with n and their ratio to the control."""
+    """A tool's column has its score and medians; a row has n, and ratios to the control."""
     monkeypatch.setattr(summary, "ROWS", [("a run", "pipeline", "small", "seconds")])
     head, _, scores, runs = summary.table(Results(results), tools()).splitlines()
     assert head == (
@@ -46,7 +46,7 @@ def test_the_table_has_a_column_for_each_tool(
 def test_a_tool_has_a_table_of_its_own(
     results: Path, monkeypatch: pytest.MonkeyPatch, tool: Tool
 ) -> None:
-    """A row has the tool's median and range, and where it applies its floor's, too."""
+    """A row has the tool's median and range, and those with steps that do nothing if measured."""
     small = ("pipeline", "small")
     rows = [("a run", "seconds", small, small), ("its memory", "peak_megabytes", small, None)]
     monkeypatch.setattr(tool_summary, "ROWS", rows)
@@ -58,18 +58,18 @@ def test_a_tool_has_a_table_of_its_own(
     assert memory == "| its memory | 400 MB (360\u2013440) |  |"
 
 
-def test_ways_to_start_dbt_are_put_in_relation(results: Path) -> None:
-    """Every way that was measured has a row; its seconds have their ratio to our way's."""
-    ways = json.loads((results / "dbt.json").read_text())["cases"]["day"]["variants"]
+def test_methods_of_starting_dbt_are_compared(results: Path) -> None:
+    """Every measured method has a row; its seconds have their ratio to the step server's."""
+    methods = json.loads((results / "dbt.json").read_text())["cases"]["day"]["variants"]
     _, _, *rows = tool_summary.dbt(Results(results)).splitlines()
-    assert [row.split(" | ")[0].removeprefix("| ") for row in rows] == list(ways)
+    assert [row.split(" | ")[0].removeprefix("| ") for row in rows] == list(methods)
     assert f"{X}\u202f1.00" in rows[0]
-    for row, way in zip(rows, ways.values(), strict=True):
-        assert f"{X}\u202f{way['summary']['seconds']['ratio']['median']:.2f} |" in row
+    for row, method in zip(rows, methods.values(), strict=True):
+        assert f"{X}\u202f{method['summary']['seconds']['ratio']['median']:.2f} |" in row
 
 
 def test_the_faults_of_a_tool_are_those_of_its_file(results: Path, tool: Tool) -> None:
-    """Each fault is a row, and data that differ are said to."""
+    """Each injected fault is a row; data that differ are shown as such."""
     file = results / f"faults-{tool.name}.json"
     fault = {"killed": "it", "during": "publish", "completed_by": "itself"}
     faults = [
@@ -85,29 +85,29 @@ def test_the_faults_of_a_tool_are_those_of_its_file(results: Path, tool: Tool) -
 
 
 def test_a_table_is_replaced_and_nothing_else(tmp_path: Path) -> None:
-    """What stands around the table's place, another table's included, is kept."""
+    """The text around the table is kept, other tables included."""
     readme = tmp_path / "README.md"
     readme.write_text(TEXT)
-    place = Place(readme, "b", "| new |")
-    place.put()
+    table = ReadmeTable(readme, "b", "| new |")
+    table.write()
     assert readme.read_text() == TEXT.replace("old b", "| new |")
-    place.must_be_current()
+    table.check_current()
 
 
-def test_another_table_is_refused(tmp_path: Path) -> None:
+def test_a_table_that_is_out_of_date_is_an_error(tmp_path: Path) -> None:
     """A README whose table is out of date fails with the command that fixes it."""
     readme = tmp_path / "README.md"
     readme.write_text(TEXT)
     with pytest.raises(PipelineError, match=r"'b' of .*README\.md is not that .* docs -- readme"):
-        Place(readme, "b", "| new |").must_be_current()
+        ReadmeTable(readme, "b", "| new |").check_current()
     with pytest.raises(PipelineError, match="no place for the table 'c'; add <!-- c -->"):
-        Place(readme, "c", "| new |").put()
+        ReadmeTable(readme, "c", "| new |").write()
 
 
-def test_every_table_of_results_has_its_place() -> None:
+def test_every_readme_has_its_current_tables() -> None:
     """The README of this checkout and of every tool show the committed results."""
-    found = list(places(Results(ROOT / "benchmarks" / "results"), tools()))
+    found = list(readme_tables(Results(ROOT / "benchmarks" / "results"), tools()))
     wanted = {(tool.readme, "measured") for tool in tools()} | {(ROOT / "README.md", "results")}
-    assert wanted <= {(place.readme, place.name) for place in found}
-    for place in found:
-        place.must_be_current()
+    assert wanted <= {(table.readme, table.name) for table in found}
+    for table in found:
+        table.check_current()

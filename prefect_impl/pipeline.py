@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Any, cast
 
 from prefect import Flow, State, Task, flow, runtime, task, unmapped
@@ -34,13 +32,11 @@ from constants import (
     SETTINGS_VARIABLE,
     WAREHOUSE,
 )
-from ecommerce_pipeline import source, steps
+from ecommerce_pipeline import steps
 from ecommerce_pipeline.context import StepContext
-from ecommerce_pipeline.datasets import advance, load_dataset, reset_source
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution.step_client import run_step
 from ecommerce_pipeline.interval import DAY, DataInterval, days
-from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.specification import EXTRACT_STEPS, MAX_PARALLEL_STEPS, STEP_BY_NAME
 from ecommerce_pipeline.storage import journal
 
@@ -80,15 +76,15 @@ def run(step: str, context: StepContext) -> Rows:
     return dict(result.rows)
 
 
-def task_options(step: str) -> Task[[str, StepContext], Rows]:
-    """The task with the step's own name, retries and time-out."""
+def task_options(step: str) -> dict[str, Any]:
+    """The step's own name, retries and time-out."""
     specification = STEP_BY_NAME[step]
-    return run.with_options(
-        name=step,
-        retries=specification.retries,
-        retry_delay_seconds=exponential_backoff(specification.retry_delay_seconds),
-        timeout_seconds=specification.timeout_seconds + GRACE_SECONDS,
-    )
+    return {
+        "name": step,
+        "retries": specification.retries,
+        "retry_delay_seconds": exponential_backoff(specification.retry_delay_seconds),
+        "timeout_seconds": specification.timeout_seconds + GRACE_SECONDS,
+    }
 
 
 def interval_of(text: str | None, scheduled: datetime) -> DataInterval:
@@ -151,11 +147,12 @@ def pipeline(interval: str | None = None) -> dict[str, Rows]:
 
     def step(name: str) -> None:
         upstream = [rows[other] for other in STEP_BY_NAME[name].upstream]
-        rows[name] = task_options(name)(name, context, wait_for=upstream)
+        task = run.with_options(**task_options(name))
+        rows[name] = task(name, context, wait_for=upstream)
 
     step("check_source_freshness")
     fresh = [rows["check_source_freshness"]]
-    extract = task_options(EXTRACT_STEPS[0])
+    extract = run.with_options(**task_options(EXTRACT_STEPS[0]))
     extracts = extract.map(EXTRACT_STEPS, unmapped(context), wait_for=fresh)
     extracts.wait()
     rows.update(zip(EXTRACT_STEPS, extracts.result(), strict=True))
@@ -203,19 +200,12 @@ def report(context: StepContext, rows: dict[str, Rows]) -> None:
     )
 
 
-def small_shop() -> str:
-    """For a run that is told nothing: a synthetic shop below ``runs/``; its first day."""
-    run = RunDirectory(Path(__file__).parents[1] / "runs" / "prefect-script")
-    run.path.mkdir(parents=True, exist_ok=True)
-    os.environ["PIPELINE_RUN_DIR"] = str(run.path)
-    dataset = load_dataset("synthetic")
-    with closing(source.connect(f"sqlite:///{run.source_file}")) as database:
-        reset_source(database)
-        return advance(database, dataset, dataset.first_day).isoformat()
-
-
 if __name__ == "__main__":
-    told = "PIPELINE_RUN_DIR" in os.environ or len(sys.argv) > 1
-    arguments = sys.argv[1:] if told else [small_shop()]
+    if "PIPELINE_RUN_DIR" in os.environ or len(sys.argv) > 1:
+        arguments = sys.argv[1:]
+    else:  # without a run's folder and an interval: a small shop to try the flow with
+        from small_shop import create_small_shop
+
+        arguments = [create_small_shop()]
     with temporary_settings({PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: 180}):
         pipeline(*arguments)

@@ -159,7 +159,7 @@ def test_the_artifacts_are_a_table_of_rows_and_a_report(first_day: RunDirectory)
 def test_each_task_takes_its_numbers_from_the_specification() -> None:
     """Retries, delays and the time-out of every task are those of its step."""
     for step in STEPS:
-        task = task_options(step.name)
+        task = module.run.with_options(**task_options(step.name))
         assert (task.name, task.retries) == (step.name, step.retries)
         assert task.retry_delay_seconds == [
             step.retry_delay_seconds * 2**attempt for attempt in range(step.retries)
@@ -225,11 +225,12 @@ def test_a_resumed_run_skips_what_is_done(run: RunDirectory) -> None:
 def test_a_new_run_of_an_interval_skips_nothing(run: RunDirectory) -> None:
     """The cache is the flow run's own: a second run of an interval extracts it anew."""
     context = step_context(DataInterval.parse(SECOND_DAY))
+    extract = module.run.with_options(**task_options("extract_orders"))
 
     @flow
     def extraction() -> None:
-        task_options("extract_orders")("extract_orders", context)
-        task_options("extract_orders")("extract_orders", context)
+        extract("extract_orders", context)
+        extract("extract_orders", context)
 
     extraction()
     assert steps_run(run) == ["extract_orders"]
@@ -248,7 +249,7 @@ def test_a_task_that_takes_too_long_leaves_no_process(
 ) -> None:
     """Prefect's own time-out ends the step's process before the task is tried again."""
     step = "check_source_freshness"
-    hasty = task_options(step).with_options(timeout_seconds=1, retries=0)
+    hasty = module.run.with_options(**task_options(step) | {"timeout_seconds": 1, "retries": 0})
 
     @flow
     def check() -> str | None:

@@ -31,7 +31,7 @@ from measuring.sampling import measure
 from pipeline_verification.harness.code_lines import count_code_lines
 from pipeline_verification.harness.control import fill_source
 from pipeline_verification.harness.environments import interpreter, variant_folder
-from pipeline_verification.harness.process_tree import process_tree, proportional_bytes, watched
+from pipeline_verification.harness.process_tree import process_tree, proportional_bytes, sampled
 from pipeline_verification.harness.remote_variant import PIPELINE
 
 TITLE = "Footprint: environment, installation, services, code"
@@ -200,7 +200,7 @@ class Services:
             minutes = (time.perf_counter() - idle_since) / 60
             # Proportional: resident sizes would count pages that forked processes share repeatedly.
             idle_bytes = proportional_bytes(process_tree(psutil.Process(variant.pid)))
-            with watched(variant.pid, SAMPLE_SECONDS) as usage:
+            with sampled(variant.pid, SAMPLE_SECONDS) as usage:
                 measure_intervals(variant, run, [DataInterval.for_day(DAY)], backfill=False)
         return {
             "start_seconds": start_seconds,

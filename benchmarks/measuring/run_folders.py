@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ecommerce_pipeline.datasets import load_dataset
 from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.files.paths import remove
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.run_directory import RunDirectory
 from pipeline_verification.compare import compare
@@ -63,7 +64,7 @@ class RunFolders:
         """Bring the run's folder into the state before the case."""
         for pattern in (*DATA, *NOTES):
             for found in run.path.glob(pattern):
-                _remove(found)
+                remove(found)
         if (after := self.setups[case].after) is not None:
             shutil.copytree(self._state(after), run.path, symlinks=True, dirs_exist_ok=True)
 
@@ -71,7 +72,7 @@ class RunFolders:
         """Copy the source of the end of a UTC day into the run's folder."""
         # With its journal files: those of the earlier source do not belong to the new file.
         for found in run.path.glob(f"{run.source_file.name}*"):
-            found.unlink()
+            remove(found)
         shutil.copy(self._source(scale, day), run.source_file)
 
     def store_reference(self, run: RunDirectory, case: str) -> None:
@@ -111,10 +112,3 @@ def _copy(found: Path, target: Path) -> None:
         shutil.copy2(found, target, follow_symlinks=False)
     else:
         shutil.copytree(found, target, symlinks=True)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink()

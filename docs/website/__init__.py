@@ -1,1 +1,1 @@
-"""What the site's pages are made of: code that runs, and results that were measured."""
+"""The generator of the documentation site: from this repository's code and results to pages."""

@@ -1,4 +1,4 @@
-"""The evidence as HTML: outcomes, measurements and faults, for every tool of this checkout."""
+"""The evidence as HTML: conformance, measurements and injected faults of every variant."""
 
 from __future__ import annotations
 
@@ -8,19 +8,26 @@ from typing import Any
 
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.reporting import formatting
+from ecommerce_pipeline.reporting.formatting import (
+    number,
+    quantity,
+    ratio,
+    seconds_or_never,
+    spread,
+    value_range,
+)
 from pipeline_verification.harness.environments import CONTROL
 from website.charts import bars
-from website.numbers import extent, noticed, number, quantity, ratio, spread
 from website.results import CONFORMANCE, Json, Measured, Results, why
 from website.tables import table
 from website.tools import Tool
 
 BADGES = "badges"
-VERBS = ("pipeline", "steps", "footprint")
+BENCHMARKS = ("pipeline", "steps", "footprint")
 
 
 class Evidence:
-    """What was measured of the tools."""
+    """Tables, charts and sentences made from the committed results."""
 
     def __init__(self, results: Results, tools: Sequence[Tool]) -> None:
         self._results = results
@@ -37,79 +44,84 @@ class Evidence:
         return table("Conformance", ["scenario", *self._titles], rows)
 
     def badge(self, tool: Tool) -> str:
-        """The tool's badge: in how many scenarios it was equal, as in ``6/6``.
+        """The tool's badge with its score: in how many scenarios its data are equal, as in ``6/6``.
 
         Raises:
             PipelineError: it is missing.
         """
-        score = self._results.look(CONFORMANCE, "badges", tool.name)
+        score = self._results.get(CONFORMANCE, "badges", tool.name)
         path = self._results.folder / BADGES / f"{tool.name}.svg"
         if not path.is_file():
             raise PipelineError(f"{path} is missing", "make it with: nox -s compare")
         return f"![{tool.title}: {score} scenarios](../results/{BADGES}/{path.name}){{ .badge }}"
 
     @property
-    def verbs(self) -> list[str]:
-        """The verbs that were measured; those of the pipeline itself first."""
-        for verb in VERBS:
-            self._results.read(verb)
-        return [*VERBS, *(verb for verb in self._results.verbs if verb not in VERBS)]
+    def benchmarks(self) -> list[str]:
+        """The benchmarks of all variants, those of ``BENCHMARKS`` first.
+
+        Raises:
+            PipelineError: one of ``BENCHMARKS`` was not measured.
+        """
+        for benchmark in BENCHMARKS:
+            self._results.read(benchmark)
+        others = (name for name in self._results.benchmarks if name not in BENCHMARKS)
+        return [*BENCHMARKS, *others]
 
     def title(self, name: str) -> str:
         """A result file's title."""
-        title: str = self._results.look(name, "title")
+        title: str = self._results.get(name, "title")
         return title
 
-    def headline(self, verb: str) -> str:
-        """What a verb's first number is of."""
-        case, metric, _ = self._headline(verb)
-        found = self._results.look(verb, "cases", case)
+    def main_metric(self, benchmark: str) -> str:
+        """What a benchmark's first case and its first metric are."""
+        case, metric, _ = self._main_metric(benchmark)
+        found = self._results.get(benchmark, "cases", case)
         return f"{_sentence(found['description'])}: {found['metrics'][metric]['title']}"
 
-    def measurements(self, verb: str, *, all_charts: bool = False) -> str:
-        """Every case of a verb: its charts, and its table of all metrics."""
-        cases = self._results.look(verb, "cases")
+    def measurements(self, benchmark: str, *, all_charts: bool = False) -> str:
+        """Every case of a benchmark: its charts, and its table of all metrics."""
+        cases = self._results.get(benchmark, "cases")
         return "\n\n".join(
             f"### {_sentence(name.replace('-', ' '))}\n\n"
             f"{_sentence(case['description'])}; n = {_rounds(case)}.\n\n"
-            f"{self._case(verb, name, case, all_charts)}"
+            f"{self._case(benchmark, name, case, all_charts)}"
             for name, case in cases.items()
         )
 
     def provenance(self, name: str) -> str:
-        """When, on what and with which versions a file's numbers were measured."""
+        """When and on which machine a file's numbers were measured, with a link to the file."""
         result = self._results.read(name)
-        machine = self._results.look(name, "machine")
+        machine = self._results.get(name, "machine")
         return (
             f"Measured {result['date'][:10]}; {machine['cores']} cores"
             f" ({machine['cpu']}), {number(machine['memory_megabytes'] / 1024)} GB, Python"
-            f" {machine['python']}. [The file](../results/{name}.json)"
+            f" {machine['python']}. [Result file](../results/{name}.json)"
         )
 
     def faults(self, tool: Tool) -> str:
-        """What was killed, how long nobody noticed, and how the run ended."""
+        """Per injected fault: the killed process, when the tool noticed, and how the run ended."""
         rows = [
             [
                 escape(fault["killed"]),
                 f"<code>{escape(fault['during'])}</code>",
-                noticed(fault["detected_seconds"]),
+                seconds_or_never(fault["detected_seconds"]),
                 escape(fault["completed_by"]),
                 _verdict(fault["equal"], "differs"),
             ]
-            for fault in self._results.look(f"faults-{tool.name}", "faults")
+            for fault in self._results.get(f"faults-{tool.name}", "faults")
         ]
         header = ["killed", "during", "noticed after", "completed by", "outcome"]
-        return table(f"Faults under {tool.title}", header, rows)
+        return table(f"Faults injected under {tool.title}", header, rows)
 
     def versions(self, tool: Tool) -> str:
-        """The versions with which the tool was compared."""
-        found = self._results.look(CONFORMANCE, "versions", tool.name)
+        """The versions of the packages in the conformance run."""
+        found = self._results.get(CONFORMANCE, "versions", tool.name)
         rows = [[escape(name), escape(version)] for name, version in found.items()]
         return table(f"Versions of {tool.title}", ["package", "version"], rows)
 
     def extraction(self) -> str:
         """The extraction benchmark's methods, fastest first, as a chart and a table."""
-        methods = _methods(self._results.look("extract", "cases", "orders", "variants"))
+        methods = _methods(self._results.get("extract", "cases", "orders", "variants"))
         measured = sorted(
             ((name, m) for name, m in methods.items() if m["seconds"]),
             key=lambda item: item[1]["seconds"]["median"],
@@ -133,50 +145,50 @@ class Evidence:
             )
         )
 
-    def answer(self, verb: str) -> str:
-        """A sentence for each tool: what its way costs beside the control's."""
-        case, metric, unit = self._headline(verb)
-        lines = (self._sentence(tool, verb, case, metric, unit) for tool in self._tools)
+    def answer(self, benchmark: str) -> str:
+        """A sentence for each tool: its main metric, and the ratio to the control's."""
+        case, metric, unit = self._main_metric(benchmark)
+        lines = (self._sentence(tool, benchmark, case, metric, unit) for tool in self._tools)
         return "\n".join(f"- {line}" for line in lines)
 
-    def scenarios_held(self) -> str:
-        """How many scenarios every tool passed, of how many."""
+    def scenarios_passed(self) -> str:
+        """How many scenarios every tool passed, out of all: ``5 of 6``."""
         names = list(self._results.scenarios)
-        held = [n for n in names if all(self._passed(n, tool) for tool in self._tools)]
-        return f"{len(held)} of {len(names)}"
+        passed = [n for n in names if all(self._passed(n, tool) for tool in self._tools)]
+        return f"{len(passed)} of {len(names)}"
 
-    def faults_survived(self) -> str:
-        """How many of the kills left a warehouse equal to one left alone, of how many."""
+    def faults_with_equal_data(self) -> str:
+        """How many killed runs left a warehouse equal to an undisturbed run's, out of all."""
         killed = [
             fault["equal"]
             for tool in self._tools
             if tool.has_faults
-            for fault in self._results.look(f"faults-{tool.name}", "faults")
+            for fault in self._results.get(f"faults-{tool.name}", "faults")
         ]
         return f"{sum(killed)} of {len(killed)}"
 
     def _passed(self, scenario: str, tool: Tool) -> bool:
         return bool(self._results.outcome(scenario, tool.name)["passed"])
 
-    def _headline(self, verb: str) -> tuple[str, str, str]:
-        """The verb's first case and its first metric."""
-        case, values = next(iter(self._results.look(verb, "cases").items()))
+    def _main_metric(self, benchmark: str) -> tuple[str, str, str]:
+        """The benchmark's first case and its first metric."""
+        case, values = next(iter(self._results.get(benchmark, "cases").items()))
         metric, described = next(iter(values["metrics"].items()))
         return case, metric, described["unit"]
 
-    def _sentence(self, tool: Tool, verb: str, case: str, metric: str, unit: str) -> str:
-        measured = self._results.measured(verb, case, metric, tool.name)
+    def _sentence(self, tool: Tool, benchmark: str, case: str, metric: str, unit: str) -> str:
+        measured = self._results.measured(benchmark, case, metric, tool.name)
         if measured.summary is None:
             return f"**{tool.title}**: {' '.join(measured.reason.split())}."
-        times = ratio(measured.summary)
-        beside = f", {times} the control" if times and tool.name != CONTROL else ""
-        return f"**{tool.title}**: {spread(measured.summary, unit)}{beside}."
+        factor = ratio(measured.summary)
+        comparison = f", {factor} the control" if factor and tool.name != CONTROL else ""
+        return f"**{tool.title}**: {spread(measured.summary, unit)}{comparison}."
 
-    def _case(self, verb: str, name: str, case: Json, all_charts: bool) -> str:
+    def _case(self, benchmark: str, name: str, case: Json, all_charts: bool) -> str:
         metrics = case["metrics"].items()
-        columns = self._columns(verb, case)
+        columns = self._columns(benchmark, case)
         measured = {
-            key: [self._results.measured(verb, name, key, column) for column in columns]
+            key: [self._results.measured(benchmark, name, key, column) for column in columns]
             for key in dict(metrics)
         }
         titles = list(columns.values())
@@ -186,15 +198,15 @@ class Evidence:
         )
         headings = [_heading(metric) for _, metric in metrics]
         cells = [[_cell(one) for one in measured[key]] for key, _ in metrics]
-        if self._results.is_of_variants(verb):
+        if self._results.is_of_variants(benchmark):
             shown = _medians(case["description"], titles, headings, cells)
         else:
             shown = _medians(case["description"], headings, titles, zip(*cells, strict=True))
         return f'<div class="charts">{charts}</div>\n\n{shown}'
 
-    def _columns(self, verb: str, case: Json) -> dict[str, str]:
-        """The names of what a verb compares, with their titles."""
-        if self._results.is_of_variants(verb):
+    def _columns(self, benchmark: str, case: Json) -> dict[str, str]:
+        """What a benchmark compares, by name, with the titles to show."""
+        if self._results.is_of_variants(benchmark):
             return {tool.name: tool.title for tool in self._tools}
         return {name: name for name in case["variants"]}
 
@@ -208,12 +220,12 @@ def _medians(
 
 
 def _rounds(case: Json) -> int:
-    """How many samples each variant has; where rounds are missing, the least of them."""
+    """How many samples each variant has; the minimum where they differ."""
     return min(len(variant["samples"]) for variant in case["variants"].values())
 
 
 def _sentence(text: str) -> str:
-    """Text that begins with a capital letter."""
+    """The text with its first letter in upper case."""
     return escape(text[:1].upper() + text[1:], quote=False)
 
 
@@ -225,17 +237,17 @@ def _heading(metric: Json) -> str:
 def _cell(measured: Measured) -> str:
     if measured.summary is None:
         return f"<em>{_lines(measured.reason)}</em>"
-    small = (extent(measured.summary), ratio(measured.summary), _lines(measured.reason))
+    small = (value_range(measured.summary), ratio(measured.summary), _lines(measured.reason))
     below = "".join(f"<br><small>{line}</small>" for line in small if line)
     return quantity(measured.summary["median"], "") + below
 
 
 def _spread(summary: Json) -> str:
-    return f"{number(summary['median'])}<br><small>{extent(summary)}</small>"
+    return f"{number(summary['median'])}<br><small>{value_range(summary)}</small>"
 
 
 def _lines(text: str) -> str:
-    """Text as HTML, its lines kept."""
+    """Text as HTML that keeps its line breaks."""
     return escape(text).replace("\n", "<br>")
 
 
@@ -247,8 +259,8 @@ def _outcome(outcome: Json) -> str:
 
 
 def _checks(outcome: Json) -> str:
-    number_of = len(outcome["checks"])
-    return f"{number_of} check{'s' if number_of != 1 else ''}"
+    count = len(outcome["checks"])
+    return f"{count} check{'s' if count != 1 else ''}"
 
 
 def _verdict(equal: bool, otherwise: str) -> str:
@@ -271,6 +283,7 @@ def _method(item: tuple[str, Any]) -> list[str]:
 
 
 def _exactness(exact: Json) -> str:
+    # ``types`` without ``values`` is a "no": a right type says nothing about a wrong value.
     if exact["types"] and exact["values"]:
         return "yes"
     return f"{'values only' if exact['values'] else 'no'}: {exact['note']}"

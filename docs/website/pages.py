@@ -1,4 +1,4 @@
-"""The pages: Markdown templates, filled with code that runs and results that were measured."""
+"""The pages: Markdown templates, filled with code of this repository and committed results."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ecommerce_pipeline.errors import PipelineError
 from pipeline_verification.harness.environments import ROOT
-from website import cut
+from website.diagram import diagram
 from website.evidence import Evidence
-from website.picture import picture
 from website.results import Results
+from website.snippets import Snippet, headings, section, snippet, with_lists_apart
 from website.tools import Tool, tools
 
 DOCS = Path(__file__).parents[1]
 PAGES, IMAGES = DOCS / "pages", DOCS / "pages" / "images"
-VERBS, METHOD = ROOT / "benchmarks" / "verbs", ROOT / "benchmarks" / "README.md"
+BENCHMARKS, METHOD = ROOT / "benchmarks" / "definitions", ROOT / "benchmarks" / "README.md"
 SHARED = "shared/ecommerce_pipeline"
 TOOL_PAGE = "tools/_tool.md"
 SHORT_LINES = 16
@@ -31,7 +31,7 @@ def write(results: Path, target: Path) -> None:
     """Write the site's sources, ``mkdocs.yml`` and ``pages/``, to a folder.
 
     Args:
-        results: the folder of committed results; ``README.md`` beside it tells of the method.
+        results: the folder of committed results; ``README.md`` beside it describes the method.
         target: an empty folder.
 
     Raises:
@@ -41,7 +41,7 @@ def write(results: Path, target: Path) -> None:
 
 
 class Site:
-    """One rendering of all pages."""
+    """The site's sources, written once."""
 
     def __init__(self, results: Path, target: Path) -> None:
         self._results, self._target = results, target
@@ -52,17 +52,17 @@ class Site:
             loader=FileSystemLoader(DOCS),
             undefined=StrictUndefined,
             keep_trailing_newline=True,
-            trim_blocks=True,
+            trim_blocks=True,  # a line with only a block leaves no empty line, which ends a list
             lstrip_blocks=True,
-            autoescape=False,  # noqa: S701 (what it makes is Markdown)
+            autoescape=False,  # noqa: S701 (the templates are Markdown, not HTML)
         )
         self._environment.globals.update(
             tools=self._tools,
             evidence=Evidence(self._evidence, self._tools),
-            picture=picture,
+            diagram=diagram,
             side_by_side=self._side_by_side,
             readme=self._readme,
-            headings=cut.headings,
+            headings=headings,
             screens=self._screens,
             shared=_shared,
             ROOT=ROOT,
@@ -82,7 +82,7 @@ class Site:
                 self._target / "pages" / "tools" / f"{tool.name}.md",
                 tool=tool,
             )
-        self._refuse_unused_code()
+        self._check_unused_code()  # only now have all pages asked for their code
         for folder in (PAGES / "stylesheets", PAGES / "javascripts", IMAGES):
             if folder.exists():
                 shutil.copytree(folder, self._target / "pages" / folder.name)
@@ -99,22 +99,22 @@ class Site:
     def _side_by_side(self, concern: str) -> str:
         """Every tool's code for a concern: in a grid where all of it is short, else in tabs."""
         self._used.add(concern)
-        pieces = {tool: tool.pieces(concern) for tool in self._tools}
-        short = all(_is_short(own) for own in pieces.values())
-        return _grid(pieces) if short else _tabs(pieces)
+        found = {tool: tool.snippets(concern) for tool in self._tools}
+        short = all(_is_short(code) for code in found.values())
+        return _grid(found) if short else _tabs(found)
 
-    def _refuse_unused_code(self) -> None:
+    def _check_unused_code(self) -> None:
         for tool in self._tools:
             if unused := set(tool.code) - self._used:
                 raise PipelineError(
                     f"no page shows the code of {tool.name} for {min(unused)!r}",
-                    f"mend {tool.folder / 'site.toml'}, or the page",
+                    f"fix {tool.folder / 'site.toml'}, or the page",
                 )
 
     def _readme(self, path: Path, heading: str | None = None, *, root: str = "../") -> str:
-        """A section of a README; its links lead from a page whose way to the top is ``root``."""
+        """A section of a README; its links begin with ``root``, the path to the site's top."""
         links = re.compile(r"\[([^]]+)\]\(([^)#:]+)\)")
-        text = cut.with_lists_apart(cut.section(path, heading))
+        text = with_lists_apart(section(path, heading))
         return links.sub(lambda found: self._link(path.parent, found[1], found[2], root), text)
 
     def _link(self, folder: Path, label: str, target: str, root: str) -> str:
@@ -124,59 +124,59 @@ class Site:
         if page is not None:
             return f"[{label}]({root}{page.relative_to(PAGES)})"
         if path.parent.name == "results" and path.suffix == ".json":
-            self._evidence.read(path.stem)
+            self._evidence.read(path.stem)  # a link to a missing result is an error
             return f"[{label}]({root}results/{path.name})"
         return label
 
     def _screens(self, tool: Tool) -> str:
-        """The pictures of a tool's pages, and of the dashboard that it left."""
+        """The pictures of a tool's screens."""
         return "\n\n".join(_figure(tool, s.name, s.title) for s in tool.screens)
 
 
 def _page_of(file: Path) -> Path | None:
-    """The page on which a file of the repository is; None where it is on none."""
+    """The page that shows a file of the repository; None where there is none."""
     if file.is_relative_to(PAGES):
         return file
     if file == METHOD:
         return PAGES / "evidence" / "method.md"
     page = PAGES / "evidence" / f"{file.parent.name}.md"
-    return page if file.parent.parent == VERBS and page.exists() else None
+    return page if file.parent.parent == BENCHMARKS and page.exists() else None
 
 
-def _is_short(pieces: Sequence[cut.Piece]) -> bool:
-    return sum(len(piece.lines) for piece in pieces) <= SHORT_LINES
+def _is_short(code: Sequence[Snippet]) -> bool:
+    return sum(len(each.lines) for each in code) <= SHORT_LINES
 
 
-def _grid(pieces: dict[Tool, list[cut.Piece]]) -> str:
+def _grid(found: dict[Tool, list[Snippet]]) -> str:
     cells = (
-        f'<div class="way" markdown="1">\n\n**{tool.title}**\n\n{_blocks(tool, own)}\n\n</div>'
-        for tool, own in pieces.items()
+        f'<div class="variant" markdown="1">\n\n**{tool.title}**\n\n{_blocks(tool, code)}\n\n</div>'
+        for tool, code in found.items()
     )
-    return '<div class="ways" markdown="1">\n\n' + "\n\n".join(cells) + "\n\n</div>"
+    return '<div class="variants" markdown="1">\n\n' + "\n\n".join(cells) + "\n\n</div>"
 
 
-def _tabs(pieces: dict[Tool, list[cut.Piece]]) -> str:
+def _tabs(found: dict[Tool, list[Snippet]]) -> str:
     return "\n\n".join(
-        f'=== "{tool.title}"\n\n' + _indented(_blocks(tool, own)) for tool, own in pieces.items()
+        f'=== "{tool.title}"\n\n' + _indented(_blocks(tool, code)) for tool, code in found.items()
     )
 
 
-def _blocks(tool: Tool, pieces: Sequence[cut.Piece]) -> str:
-    return "\n\n".join(_block(piece, tool.folder.name) for piece in pieces)
+def _blocks(tool: Tool, code: Sequence[Snippet]) -> str:
+    return "\n\n".join(_block(each, tool.folder.name) for each in code)
 
 
-def _block(piece: cut.Piece, folder: str) -> str:
-    return f'```{piece.language} title="{file_name(piece, folder)}"\n{piece.text}\n```'
+def _block(shown: Snippet, folder: str) -> str:
+    return f'```{shown.language} title="{file_name(shown, folder)}"\n{shown.text}\n```'
 
 
-def file_name(piece: cut.Piece, folder: str) -> str:
-    """The file of a piece below the repository."""
-    return os.path.normpath(f"{folder}/{piece.file}")
+def file_name(shown: Snippet, folder: str) -> str:
+    """The path of a snippet's file below the repository."""
+    return os.path.normpath(f"{folder}/{shown.file}")
 
 
 def _shared(reference: str) -> str:
     """Code of the shared package."""
-    return _block(cut.piece(ROOT / SHARED, reference), SHARED)
+    return _block(snippet(ROOT / SHARED, reference), SHARED)
 
 
 def _indented(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The tables of the READMEs: results, written between two marks, and held to be there."""
+"""The tables of results in the READMEs: written between two comments, and checked there."""
 
 from __future__ import annotations
 
@@ -15,54 +15,55 @@ from website.tools import Tool
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A table's place in a README: between ``<!-- NAME -->`` and ``<!-- /NAME -->``."""
+class ReadmeTable:
+    """A table of a README, between ``<!-- NAME -->`` and ``<!-- /NAME -->``."""
 
     readme: Path
     name: str
     table: str
 
-    def put(self) -> None:
-        """Replace what stands there.
+    def write(self) -> None:
+        """Replace the README's table with this one.
 
         Raises:
-            PipelineError: the README has no such place.
+            PipelineError: the README has no such comments.
         """
-        self.readme.write_text(self._filled())
+        self.readme.write_text(self._new_text())
 
-    def must_be_current(self) -> None:
-        """Insist that this table stands there.
+    def check_current(self) -> None:
+        """Compare the README's table with this one.
 
         Raises:
-            PipelineError: another one does, or the README has no such place.
+            PipelineError: they differ, or the README has no such comments.
         """
-        if self._filled() != self.readme.read_text():
+        if self._new_text() != self.readme.read_text():
             raise PipelineError(
                 f"the table {self.name!r} of {self.readme} is not that of the results",
                 "write it with: nox -s docs -- readme",
             )
 
-    def _filled(self) -> str:
+    def _new_text(self) -> str:
         begin, end = f"<!-- {self.name} -->", f"<!-- /{self.name} -->"
-        place = re.compile(f"(?<={re.escape(begin)}\n).*?(?={re.escape(end)})", re.DOTALL)
-        told = self.readme.read_text()
-        if not place.search(told):
+        between = re.compile(f"(?<={re.escape(begin)}\n).*?(?={re.escape(end)})", re.DOTALL)
+        text = self.readme.read_text()
+        if not between.search(text):
             raise PipelineError(
                 f"{self.readme} has no place for the table {self.name!r}", f"add {begin} and {end}"
             )
-        return place.sub(lambda _: f"{self.table}\n", told)
+        # A function, as a replacement string would read the table's backslashes as escapes.
+        return between.sub(lambda _: f"{self.table}\n", text)
 
 
-def places(results: Results, tools: Sequence[Tool]) -> Iterator[Place]:
+def readme_tables(results: Results, tools: Sequence[Tool]) -> Iterator[ReadmeTable]:
     """Every table of results in a README of this checkout.
 
     Raises:
         PipelineError: a result is missing.
     """
-    yield Place(ROOT / "README.md", "results", summary.table(results, tools))
+    yield ReadmeTable(ROOT / "README.md", "results", summary.table(results, tools))
     for tool in tools:
-        yield Place(tool.readme, "measured", tool_summary.measured(results, tool))
+        yield ReadmeTable(tool.readme, "measured", tool_summary.measured(results, tool))
         if "<!-- dbt -->" in tool.readme.read_text():
-            yield Place(tool.readme, "dbt", tool_summary.dbt(results))
+            yield ReadmeTable(tool.readme, "dbt", tool_summary.dbt(results))
         if tool.has_faults:
-            yield Place(tool.readme, "faults", tool_summary.faults(results, tool))
+            yield ReadmeTable(tool.readme, "faults", tool_summary.faults(results, tool))

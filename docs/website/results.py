@@ -1,4 +1,4 @@
-"""The committed results, read strictly: what is missing is named, never left out."""
+"""The committed results. Reading is strict: a missing file or key is an error that names it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Measured:
 
     Attributes:
         summary: ``n``, ``median``, ``min``, ``max`` and ``ratio``; None where there is no number.
-        reason: why there is no number, or what some of the samples failed by; else empty.
+        reason: why there is no number, or why some of the samples failed; else empty.
     """
 
     summary: Json | None
@@ -63,7 +63,7 @@ class Results:
             )
         return result
 
-    def look(self, name: str, *keys: str) -> Any:  # noqa: ANN401 (JSON)
+    def get(self, name: str, *keys: str) -> Any:  # noqa: ANN401 (JSON)
         """The value below ``keys`` in a result file.
 
         Raises:
@@ -72,35 +72,35 @@ class Results:
         return reduce(getitem, keys, self.read(name))
 
     @property
-    def verbs(self) -> list[str]:
-        """The verbs of which every variant was measured, by name."""
+    def benchmarks(self) -> list[str]:
+        """The benchmarks that measure every variant, sorted by name."""
         names = (path.stem for path in sorted(self.folder.glob("*.json")))
         return [name for name in names if "cases" in self.read(name) and self.is_of_variants(name)]
 
     @property
     def scenarios(self) -> Json:
         """The scenarios by name, with their outcomes."""
-        scenarios: Json = self.look(CONFORMANCE, "scenarios")
+        scenarios: Json = self.get(CONFORMANCE, "scenarios")
         return scenarios
 
     def outcome(self, scenario: str, variant: str) -> Json:
-        """How a variant did in a scenario."""
-        outcome: Json = self.look(CONFORMANCE, "scenarios", scenario, "variants", variant)
+        """A variant's outcome in a scenario."""
+        outcome: Json = self.get(CONFORMANCE, "scenarios", scenario, "variants", variant)
         return outcome
 
     def why_not_equal(self, variant: str) -> str:
         """The first scenario in which a variant was not equal, and why; empty where it was."""
         return next(self._differences(variant), "")
 
-    def is_of_variants(self, verb: str) -> bool:
-        """Whether a verb compares ways to run the pipeline, and not ways to do a part of it."""
-        return bool(self.look(verb, "control") == CONTROL)
+    def is_of_variants(self, benchmark: str) -> bool:
+        """Whether a benchmark compares the variants, not methods for a part of the pipeline."""
+        return bool(self.get(benchmark, "control") == CONTROL)
 
-    def measured(self, verb: str, case: str, metric: str, variant: str) -> Measured:
+    def measured(self, benchmark: str, case: str, metric: str, variant: str) -> Measured:
         """A variant's numbers; a variant that is not equal has none."""
-        if self.is_of_variants(verb) and (reason := self.why_not_equal(variant)):
+        if self.is_of_variants(benchmark) and (reason := self.why_not_equal(variant)):
             return Measured(None, f"no number, as it is not equal: {reason}")
-        found: Json = self.look(verb, "cases", case, "variants", variant)
+        found: Json = self.get(benchmark, "cases", case, "variants", variant)
         failed = _failed(found["samples"])
         if not any(metric in sample["values"] for sample in found["samples"]):
             return Measured(None, failed or "does not apply")
@@ -114,24 +114,25 @@ class Results:
 
 
 class _Strict(dict[str, Any]):
-    """A JSON object that tells which key of which file is missing."""
+    """A JSON object whose error for a missing key names the file and the path of keys."""
 
     def __init__(self, values: Mapping[str, Any], file: Path, path: tuple[str, ...]) -> None:
         within = {key: _strict(value, file, (*path, key)) for key, value in values.items()}
         super().__init__(within)
         self._file, self._path = file, path
 
+    # Called by ``[]`` alone: ``get`` of a mapping still returns its default.
     def __missing__(self, key: str) -> Any:  # noqa: ANN401 (as its base has it)
         where = " / ".join((*self._path, key))
-        mend = f"make it with: {_command(self._file.stem)}"
-        raise PipelineError(f"{self._file} has no {where}", mend)
+        hint = f"make it with: {_command(self._file.stem)}"
+        raise PipelineError(f"{self._file} has no {where}", hint)
 
 
 def _strict(value: Any, file: Path, path: tuple[str, ...] = ()) -> Any:  # noqa: ANN401 (JSON)
     if isinstance(value, dict):
         return _Strict(value, file, path)
     if isinstance(value, list):
-        return [_strict(item, file, (*path, str(place))) for place, item in enumerate(value)]
+        return [_strict(item, file, (*path, str(index))) for index, item in enumerate(value)]
     return value
 
 
@@ -142,7 +143,7 @@ def _failed(samples: Sequence[Json]) -> str:
 
 
 def why(outcome: Json) -> str:
-    """Why a scenario was not passed."""
+    """Why a variant failed a scenario."""
     if outcome["failure"]:
         return str(outcome["failure"])
     checks = outcome["checks"].items()
@@ -150,7 +151,7 @@ def why(outcome: Json) -> str:
 
 
 def _command(name: str) -> str:
-    """What makes a result file."""
+    """The command that makes a result file."""
     if name == CONFORMANCE:
         return "nox -s compare"
     if name.startswith("faults-"):

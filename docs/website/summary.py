@@ -1,17 +1,17 @@
-"""The table of README.md: what was measured, in one line for each question."""
+"""The table of results in README.md: one row for each metric, one column for each tool."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from website.numbers import quantity, ratio
+from ecommerce_pipeline.reporting.formatting import quantity, ratio
 from website.results import CONFORMANCE, Json, Results
 from website.tables import markdown
 from website.tools import Tool
 
 ROWS = (
     ("a day's run", "pipeline", "daily", "seconds"),
-    ("… of which the tool's own floor", "pipeline", "daily", "floor_seconds"),
+    ("… with steps that do nothing", "pipeline", "daily", "floor_seconds"),
     ("processor time of a day's run", "pipeline", "daily", "cpu_seconds"),
     ("a backfill of 14 days", "pipeline", "backfill", "seconds"),
     ("start to healthy", "footprint", "services", "start_seconds"),
@@ -21,16 +21,16 @@ ROWS = (
     ("environment on disk", "footprint", "environment", "megabytes"),
     ("lines of `pipeline.py`", "footprint", "code", "pipeline_lines"),
 )
-COUNTED = ("lines", "packages")  # the row's title says it
+COUNTED = ("lines", "packages")  # the row's title has the unit
 
 
 def table(results: Results, tools: Sequence[Tool]) -> str:
-    """The table as Markdown: medians, and after each day's or backfill's its ratio to the control.
+    """The table as Markdown: medians; those of the pipeline's time with their ratio to the control.
 
     Raises:
         PipelineError: a result is missing.
     """
-    scores = [str(results.look(CONFORMANCE, "badges", tool.name)) for tool in tools]
+    scores = [str(results.get(CONFORMANCE, "badges", tool.name)) for tool in tools]
     header = ["", *(f"[{tool.title}]({tool.folder.name}/)" for tool in tools)]
     rows = [
         ["scenarios in which all data are equal", *scores],
@@ -40,12 +40,12 @@ def table(results: Results, tools: Sequence[Tool]) -> str:
 
 
 def _row(results: Results, tools: Sequence[Tool], row: tuple[str, str, str, str]) -> list[str]:
-    """A question, how often it was measured, and each tool's answer."""
-    title, verb, case, metric = row
-    unit = results.look(verb, "cases", case, "metrics", metric, "unit")
-    measured = [results.measured(verb, case, metric, tool.name).summary for tool in tools]
+    """A row: its title with the number of samples, and each tool's median."""
+    title, benchmark, case, metric = row
+    unit = results.get(benchmark, "cases", case, "metrics", metric, "unit")
+    measured = [results.measured(benchmark, case, metric, tool.name).summary for tool in tools]
     rounds = min((summary["n"] for summary in measured if summary), default=0)
-    with_ratio = verb == "pipeline" and metric in ("seconds", "cpu_seconds")
+    with_ratio = benchmark == "pipeline" and metric in ("seconds", "cpu_seconds")
     shown = "" if unit in COUNTED else unit
     answers = [_cell(each, shown, with_ratio) if each else "no number" for each in measured]
     return [f"{title} (n = {rounds})", *answers]

@@ -1,31 +1,31 @@
-"""The tables of a tool's own README: a day's cost, the ways to start dbt, how faults ended."""
+"""The tables of results in a tool's README: a day's cost, how dbt is started, injected faults."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from website.numbers import noticed, ratio, spread
+from ecommerce_pipeline.reporting.formatting import ratio, seconds_or_never, spread
 from website.results import Results
 from website.tables import markdown
 from website.tools import Tool
 
-WHOLE, NOTHING = ("pipeline", "daily"), ("pipeline", "daily-noop")
+WHOLE, NO_OP = ("pipeline", "daily"), ("pipeline", "daily-noop")
 SERVICES, CODE = ("footprint", "services"), ("footprint", "code")
 Column = tuple[str, str]
 ROWS: tuple[tuple[str, str, Column, Column | None], ...] = (
-    ("a day's run", "seconds", WHOLE, NOTHING),
-    ("… of it waiting", "waiting", WHOLE, NOTHING),
-    ("… of it starting", "starting", WHOLE, NOTHING),
+    ("a day's run", "seconds", WHOLE, NO_OP),
+    ("… of it waiting", "waiting", WHOLE, NO_OP),
+    ("… of it starting", "starting", WHOLE, NO_OP),
     ("… of it running", "running", WHOLE, None),
-    ("its processor time", "cpu_seconds", WHOLE, NOTHING),
-    ("its seconds over those of the control and the floor together", "goal", WHOLE, None),
+    ("its processor time", "cpu_seconds", WHOLE, NO_OP),
+    ("its seconds / (seconds of the control + steps that do nothing)", "goal", WHOLE, None),
     ("importing `pipeline.py`", "import_seconds", CODE, None),
     ("start to healthy", "start_seconds", SERVICES, None),
     ("processor time at rest", "idle_cpu_seconds", SERVICES, None),
     ("memory at rest", "idle_megabytes", SERVICES, None),
     ("memory at work, peak", "peak_megabytes", SERVICES, None),
 )
-"""What is asked, by which metric, and where it was measured with and without the steps' work."""
+"""Per row: title, metric, and the benchmark and case with and without the steps' work."""
 DBT_COLUMNS = (
     ("a day's five steps", "day", "seconds"),
     ("processor time", "day", "cpu_seconds"),
@@ -40,34 +40,36 @@ def measured(results: Results, tool: Tool) -> str:
         PipelineError: a result is missing.
     """
     header = (
-        f"median (range), n = {_least_n(results, tool)}",
+        f"median (range), n = {_min_n(results, tool)}",
         "the pipeline",
         "steps that do nothing",
     )
     rows = (
-        (title, *(_cell(results, tool, place, metric) for place in (whole, nothing)))
-        for title, metric, whole, nothing in ROWS
+        (title, *(_cell(results, tool, column, metric) for column in (whole, no_op)))
+        for title, metric, whole, no_op in ROWS
     )
     return markdown(header, rows, numbers=True)
 
 
 def dbt(results: Results) -> str:
-    """A day's dbt steps and a killed task's dbt, by how dbt is started; with ratios to our way.
+    """A day's dbt steps and a killed task's dbt, for each method of starting dbt.
+
+    Ratios are to the first method, the step server.
 
     Raises:
         PipelineError: a result is missing.
     """
-    ways = results.look("dbt", "cases", "day", "variants")
-    header = ("dbt by way of", *(title for title, _, _ in DBT_COLUMNS))
+    methods = results.get("dbt", "cases", "day", "variants")
+    header = ("dbt is started by", *(title for title, _, _ in DBT_COLUMNS))
     rows = (
-        (way, *(_number(results, "dbt", case, metric, way) for _, case, metric in DBT_COLUMNS))
-        for way in ways
+        (name, *(_number(results, "dbt", case, metric, name) for _, case, metric in DBT_COLUMNS))
+        for name in methods
     )
     return markdown(header, rows, numbers=True)
 
 
 def faults(results: Results, tool: Tool) -> str:
-    """What was killed, when the tool noticed, who completed the run, and with which data.
+    """Per injected fault: what was killed, when the tool noticed, who completed the run, the data.
 
     Raises:
         PipelineError: a result is missing.
@@ -77,34 +79,35 @@ def faults(results: Results, tool: Tool) -> str:
 
 
 def _faults(results: Results, tool: Tool) -> Iterator[tuple[str, ...]]:
-    for fault in results.look(f"faults-{tool.name}", "faults"):
-        after, equal = noticed(fault["detected_seconds"]), "equal" if fault["equal"] else "differ"
-        yield fault["killed"], f"`{fault['during']}`", after, fault["completed_by"], equal
+    for fault in results.get(f"faults-{tool.name}", "faults"):
+        noticed = seconds_or_never(fault["detected_seconds"])
+        data = "equal" if fault["equal"] else "differ"
+        yield fault["killed"], f"`{fault['during']}`", noticed, fault["completed_by"], data
 
 
-def _cell(results: Results, tool: Tool, place: Column | None, metric: str) -> str:
-    if place is None:
+def _cell(results: Results, tool: Tool, column: Column | None, metric: str) -> str:
+    if column is None:
         return ""
-    return _number(results, *place, metric, tool.name)
+    return _number(results, *column, metric, tool.name)
 
 
-def _number(results: Results, verb: str, case: str, metric: str, name: str) -> str:
-    found = results.measured(verb, case, metric, name).summary
+def _number(results: Results, benchmark: str, case: str, metric: str, name: str) -> str:
+    found = results.measured(benchmark, case, metric, name).summary
     if found is None:
         return "no number"
-    shown = spread(found, results.look(verb, "cases", case, "metrics", metric, "unit"))
-    return shown if results.is_of_variants(verb) else f"{shown} {ratio(found)}".rstrip()
+    shown = spread(found, results.get(benchmark, "cases", case, "metrics", metric, "unit"))
+    return shown if results.is_of_variants(benchmark) else f"{shown} {ratio(found)}".rstrip()
 
 
-def _least_n(results: Results, tool: Tool) -> int:
-    """How often each number was measured, at least.
+def _min_n(results: Results, tool: Tool) -> int:
+    """The minimum number of samples of any number in the table.
 
     Raises:
         PipelineError: a result is missing.
     """
     found = [
-        results.measured(verb, case, metric, tool.name).summary
+        results.measured(benchmark, case, metric, tool.name).summary
         for _, metric, *columns in ROWS
-        for verb, case in filter(None, columns)
+        for benchmark, case in filter(None, columns)
     ]
     return min((summary["n"] for summary in found if summary), default=0)

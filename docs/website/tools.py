@@ -10,12 +10,13 @@ from typing import Any
 
 from ecommerce_pipeline.errors import PipelineError
 from pipeline_verification.harness import environments
-from website import cut
+from pipeline_verification.harness.code_lines import count_code_lines
+from website.snippets import Snippet, snippet
 
 
 @dataclass(frozen=True, slots=True)
 class Deviation:
-    """Where a tool does not do as specified, and why that stays."""
+    """A known difference from the specification, and the reason why it is accepted."""
 
     id: str
     what: str
@@ -27,10 +28,10 @@ class Screen:
     """A page of a tool's own user interface.
 
     Attributes:
-        name: the picture's file is called after it.
+        name: the last part of the picture's file name.
         title: what the picture shows.
-        path: below the tool's address; ``{run_id}`` stands for the last run's.
-        wait: a selector that is there once the page is complete.
+        path: below the tool's address; ``{run_id}`` is replaced by the last run's id.
+        wait: a selector that is visible once the page is complete.
         clicks: selectors to click before the picture is taken.
     """
 
@@ -41,19 +42,20 @@ class Screen:
     clicks: Sequence[str] = ()
 
 
+# Compared by identity: its mappings have no hash, and a tool is a key of dictionaries.
 @dataclass(frozen=True, slots=True, eq=False)
 class Tool:
-    """One way of running the pipeline.
+    """One variant, as the site shows it.
 
     Attributes:
         name: the folder's name without ``_impl``.
-        title: what people call it.
+        title: the tool's full name.
         folder: where its files are.
-        code: for each concern, the references of its pieces of code.
-        screens: the pages of which there are pictures.
-        sign_in: how to get into its user interface; empty where it is open, or there is none.
-        local_storage: what its pages keep in the browser, such as the choice of a light scheme.
-        deviations: where it does not do as specified.
+        code: for each concern, the references of its snippets (see ``snippets.snippet``).
+        screens: the pages that are shown as pictures.
+        sign_in: how to sign in to its user interface; empty where no sign-in is needed.
+        local_storage: items to put into the browser's local storage, such as the colour scheme.
+        deviations: its known differences from the specification.
     """
 
     name: str
@@ -67,31 +69,30 @@ class Tool:
 
     @property
     def readme(self) -> Path:
-        """What its folder says of it."""
+        """The README of its folder."""
         return self.folder / "README.md"
 
     @property
     def has_faults(self) -> bool:
-        """Whether it has processes of its own to kill: tests that do so are in its folder."""
+        """Whether the tool has processes to kill; ``test_faults.py`` does so."""
         return (self.folder / "test_faults.py").exists()
 
     @property
     def lines_of_code(self) -> int:
         """The lines of ``pipeline.py`` that are neither empty nor a comment."""
-        lines = (self.folder / "pipeline.py").read_text().splitlines()
-        return sum(1 for line in lines if line.strip() and not line.strip().startswith("#"))
+        return count_code_lines(self.folder / "pipeline.py")
 
-    def pieces(self, concern: str) -> list[cut.Piece]:
-        """The code by which it meets a concern.
+    def snippets(self, concern: str) -> list[Snippet]:
+        """The code that the tool needs for a concern.
 
         Raises:
-            PipelineError: ``site.toml`` names none, or one that is not there.
+            PipelineError: ``site.toml`` names no code for it, or code that does not exist.
         """
         if concern not in self.code:
             raise PipelineError(
                 f"{self.folder / 'site.toml'} names no code for {concern!r}", "add it under [code]"
             )
-        return [cut.piece(self.folder, reference) for reference in self.code[concern]]
+        return [snippet(self.folder, reference) for reference in self.code[concern]]
 
 
 def tools() -> list[Tool]:
@@ -116,15 +117,15 @@ def _tool(name: str) -> Tool:
         )
     except (KeyError, TypeError) as error:
         raise PipelineError(
-            f"{folder} has a site.toml or deviations.toml with a fault: {error}",
-            "docs/pages/fifth-tool.md says what they hold",
+            f"site.toml or deviations.toml of {folder} is not as expected: {error}",
+            "docs/pages/fifth-tool.md says what they contain",
         ) from None
 
 
 def _read(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
-        raise PipelineError(f"{path} is missing", "docs/pages/fifth-tool.md says what it holds")
+        raise PipelineError(f"{path} is missing", "docs/pages/fifth-tool.md says what it contains")
     try:
         return tomllib.loads(path.read_text())
     except tomllib.TOMLDecodeError as error:
-        raise PipelineError(f"{path} is no TOML: {error}", "fix it") from None
+        raise PipelineError(f"{path} is not valid TOML: {error}", "fix it") from None

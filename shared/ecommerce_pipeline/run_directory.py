@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.files.paths import remove
 from ecommerce_pipeline.interval import DataInterval
 
 
@@ -124,7 +124,7 @@ class RunDirectory:
             )
         for pattern in _MADE_BY_RUNS:
             for found in self.path.glob(pattern):
-                _remove(found)
+                remove(found)
 
     def _holds_files(self) -> bool:
         locks = {self.lock, self.driver_lock}
@@ -145,10 +145,3 @@ _MADE_BY_RUNS = (
     "tool",
     "run.json",
 )
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink()

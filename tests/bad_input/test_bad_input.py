@@ -19,12 +19,12 @@ from ecommerce_pipeline.datasets import load_dataset
 from ecommerce_pipeline.run_directory import RunDirectory
 from pipeline_verification.compare import compare
 from pipeline_verification.harness.control import (
-    ROOT,
     advance_source,
     fill_source,
     interval_of,
     run_control,
 )
+from pipeline_verification.harness.environments import ROOT
 
 FIRST_DAY, SECOND_DAY = "2025-01-01", "2025-01-02"
 SECRET = "s3cret-and-unique"  # noqa: S105 (what must never be printed)

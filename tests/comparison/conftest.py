@@ -1,4 +1,4 @@
-"""A small warehouse with every table and kind of value, and copies of it to spoil."""
+"""A small warehouse with every table and kind of value, and damaged copies of it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from support.small_shop import DAY_BY_DAY, SMALL_SHOP
 
 @pytest.fixture(scope="session")
 def expected() -> dict[str, pa.Table]:
-    """What the oracle says that each table of the small warehouse holds."""
+    """The oracle's tables for the small warehouse."""
     return expected_tables(SourceState(SMALL_SHOP), DAY_BY_DAY)
 
 
@@ -34,16 +34,16 @@ def warehouse(expected: dict[str, pa.Table], tmp_path_factory: pytest.TempPathFa
     return path
 
 
-Spoil = Callable[..., Path]
+Damage = Callable[..., Path]
 
 
 @pytest.fixture(scope="session")
-def spoiled(warehouse: Path) -> Spoil:
+def damaged(warehouse: Path) -> Damage:
     """Copies of the warehouse in which given SQL statements were executed."""
     numbers = itertools.count()
 
     def copy(*statements: str) -> Path:
-        path = warehouse.with_name(f"spoiled-{next(numbers) % 2}.duckdb")
+        path = warehouse.with_name(f"damaged-{next(numbers) % 2}.duckdb")
         shutil.copyfile(warehouse, path)
         with duckdb.connect(path) as connection:
             connection.execute("SET TimeZone = 'UTC'")

@@ -1,4 +1,4 @@
-"""What the comparison finds equal, what it is restricted to, and what it says."""
+"""The comparison of warehouses: what is equal, restrictions, and messages."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ import pytest
 from pipeline_verification.compare import Difference, compare, compare_table
 
 Tables = dict[str, pa.Table]
-Spoil = Callable[..., Path]
+Damage = Callable[..., Path]
 
 
-def test_equal_warehouses(warehouse: Path, spoiled: Spoil, expected: Tables) -> None:
+def test_equal_warehouses(warehouse: Path, damaged: Damage, expected: Tables) -> None:
     """A copy differs in nothing, from its original and from the oracle."""
-    assert compare(warehouse, spoiled()) == []
+    assert compare(warehouse, damaged()) == []
     for table, rows in expected.items():
-        assert rows.num_rows > 0, f"{table} has no row to spoil"
+        assert rows.num_rows > 0, f"{table} has no row to damage"
         assert compare_table(warehouse, table, rows) == []
 
 
-def test_order_of_rows_is_irrelevant(warehouse: Path, spoiled: Spoil) -> None:
+def test_order_of_rows_is_irrelevant(warehouse: Path, damaged: Damage) -> None:
     """The same rows in another order are equal."""
     reversed_rows = "CREATE OR REPLACE TABLE {0} AS FROM {0} ORDER BY rowid DESC"
     tables = ("raw.orders", "marts.fct_page_views")
-    assert compare(warehouse, spoiled(*map(reversed_rows.format, tables))) == []
+    assert compare(warehouse, damaged(*map(reversed_rows.format, tables))) == []
 
 
-def test_table_missing_from_the_warehouse(spoiled: Spoil, expected: Tables) -> None:
-    """A table that the oracle knows and the warehouse lacks is named."""
+def test_table_missing_from_the_warehouse(damaged: Damage, expected: Tables) -> None:
+    """A table that the oracle has and the warehouse lacks is named."""
     name = "marts.dim_products"
-    changed = spoiled(f"DROP TABLE {name}")
+    changed = damaged(f"DROP TABLE {name}")
     assert compare_table(changed, name, expected[name]) == [
         Difference(name, f"missing from {changed}")
     ]
 
 
-def test_schemas_restrict_the_comparison(warehouse: Path, spoiled: Spoil) -> None:
+def test_schemas_restrict_the_comparison(warehouse: Path, damaged: Damage) -> None:
     """Only the named schemas are compared where some are named."""
-    changed = spoiled("DROP TABLE raw.orders", "CREATE TABLE marts.extra (id INTEGER)")
+    changed = damaged("DROP TABLE raw.orders", "CREATE TABLE marts.extra (id INTEGER)")
     differences = compare(warehouse, changed, schemas={"marts"})
     assert [difference.table for difference in differences] == ["marts.extra"]
 
@@ -54,9 +54,9 @@ def test_oracle_against_chosen_rows(warehouse: Path, expected: Tables) -> None:
     assert compare_table(warehouse, "raw.orders", first) != []
 
 
-def test_message_shows_a_few_rows_of_each_side(warehouse: Path, spoiled: Spoil) -> None:
-    """The message counts the rows that one side alone holds, and shows the first five."""
-    changed = spoiled(
+def test_message_shows_a_few_rows_of_each_side(warehouse: Path, damaged: Damage) -> None:
+    """The message counts the rows that only one side has, and shows the first five."""
+    changed = damaged(
         "DELETE FROM raw.products WHERE id = 2",
         "INSERT INTO raw.products SELECT i, 'x', NULL, NULL, 0, 'epoch', 'epoch'"
         " FROM range(10, 17) AS numbers (i)",

@@ -1,4 +1,4 @@
-"""The conformance suite itself: a right run passes, and each kind of wrong one is seen."""
+"""The conformance suite itself: a right run passes, and each kind of wrong one fails."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ from pipeline_verification.conformance.command import (
     choose_variants,
     compare,
 )
+from pipeline_verification.conformance.scenario_run import POSTGRES, Scenario, ScenarioRun
 from pipeline_verification.conformance.scenarios import discover
 from pipeline_verification.conformance.scenarios.late_and_corrected_rows import SHOP
 from pipeline_verification.conformance.source_reads import Reads
-from pipeline_verification.conformance.stage import POSTGRES, Scenario, Stage
-from pipeline_verification.conformance.suite import Outcome, Suite, judge
+from pipeline_verification.conformance.suite import ScenarioOutcome, Suite, check_outcome
 from pipeline_verification.harness import remote_variant
 from pipeline_verification.harness.environments import variant_names
 
@@ -48,37 +48,37 @@ GATE = "dbt_test_staging"
 SECOND = timedelta(seconds=1)
 
 
-def one_day(stage: Stage) -> None:
+def one_day(scenario: ScenarioRun) -> None:
     """Run the first day."""
-    (interval,) = days(stage.dataset.first_day, 1)
-    stage.advance(interval.start.date())
-    stage.run_interval(interval)
+    (interval,) = days(scenario.dataset.first_day, 1)
+    scenario.advance(interval.start.date())
+    scenario.run_interval(interval)
 
 
 @dataclass(frozen=True, slots=True)
-class Played:
-    """What came of a suite, and what it showed."""
+class SuiteResult:
+    """The result of a suite, and what it printed."""
 
     passed: bool
     file: Path
     shown: str
-    outcomes: dict[str, Outcome]
+    outcomes: dict[str, ScenarioOutcome]
 
 
-class Kept(Suite):
-    """A suite that keeps its outcomes."""
+class RecordingSuite(Suite):
+    """Keeps its outcomes for the tests."""
 
-    kept: dict[str, Outcome]
+    kept: dict[str, ScenarioOutcome]
 
-    def play(self) -> Iterator[tuple[str, str, Outcome]]:
-        for scenario, variant, outcome in super().play():
+    def run(self) -> Iterator[tuple[str, str, ScenarioOutcome]]:
+        for scenario, variant, outcome in super().run():
             self.kept[variant] = outcome
             yield scenario, variant, outcome
 
 
 @pytest.fixture(scope="module")
-def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
-    """One day, played by the control and by a variant that does not exist."""
+def suite_result(tmp_path_factory: pytest.TempPathFactory) -> SuiteResult:
+    """One day, run by the control and by a variant that does not exist."""
     folder = tmp_path_factory.mktemp("conformance")
     scenario = Scenario("One day", "A day is run.", lambda: SHOP, one_day, POSTGRES)
     shown = io.StringIO()
@@ -86,46 +86,47 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
         # The control runs in the tests' own environment, too.
         patch.setattr(remote_variant, "interpreter", lambda name: Path(sys.executable))
         patch.setenv(step_server.ENVIRONMENT_VARIABLE, str(address))
-        suite = Kept({"one_day": scenario}, ("cron", "nowhere"), folder / "runs")
+        suite = RecordingSuite({"one_day": scenario}, ("cron", "nowhere"), folder / "runs")
         object.__setattr__(suite, "kept", {})
         file = folder / "results" / "conformance.json"
         passed = compare(suite, file, quick=True, console=Console(file=shown, width=120))
-    return Played(passed, file, shown.getvalue(), suite.kept)
+    return SuiteResult(passed, file, shown.getvalue(), suite.kept)
 
 
 @pytest.fixture
-def right(played: Played) -> Outcome:
+def right(suite_result: SuiteResult) -> ScenarioOutcome:
     """The control's outcome."""
-    return played.outcomes["cron"]
+    return suite_result.outcomes["cron"]
 
 
 @pytest.fixture
-def again(right: Outcome, tmp_path: Path) -> Outcome:
-    """A copy of it as a second variant's, not judged yet, to be spoiled."""
-    assert right.stage is not None
-    run = RunDirectory(tmp_path / "run")
-    shutil.copytree(right.stage.run.path, run.path, symlinks=True)
-    receiver = replace(right.stage.receiver, payloads=[*right.stage.receiver.payloads])
-    stage = replace(
-        right.stage,
-        run=run,
+def again(right: ScenarioOutcome, tmp_path: Path) -> ScenarioOutcome:
+    """A copy of the right run as a second variant's, not checked yet, for a test to damage."""
+    assert right.run is not None
+    folder = RunDirectory(tmp_path / "run")
+    shutil.copytree(right.run.folder.path, folder.path, symlinks=True)
+    session = replace(right.run.session, settings=replace(right.run.session.settings, run=folder))
+    receiver = replace(right.run.receiver, payloads=[*right.run.receiver.payloads])
+    run = replace(
+        right.run,
+        session=session,
         receiver=receiver,
-        triggered=[*right.stage.triggered],
-        reads=[*right.stage.reads],
+        triggered=[*right.run.triggered],
+        reads=[*right.run.reads],
     )
-    return Outcome(stage=stage)
+    return ScenarioOutcome(run=run)
 
 
-def red(outcome: Outcome) -> set[str]:
-    """The checks that do not hold."""
+def failed(outcome: ScenarioOutcome) -> set[str]:
+    """The names of the checks that did not pass."""
     return {name for name, check in outcome.checks.items() if not check.passed}
 
 
-def test_a_right_run_passes(right: Outcome, again: Outcome) -> None:
-    """Every check of a right run holds and says what was seen, also beside the control."""
-    judge(again, right)
+def test_a_right_run_passes(right: ScenarioOutcome, again: ScenarioOutcome) -> None:
+    """Every check of a right run passes and says what was checked, also against the control."""
+    check_outcome(again, right)
     assert right.passed
-    assert red(again) == set()
+    assert failed(again) == set()
     assert again.checks["equals the control"].detail.startswith("13 tables, ")
     assert right.checks["steps"].detail == "16 in 1 runs, each as specified"
     assert set(right.checks) == {
@@ -137,67 +138,68 @@ def test_a_right_run_passes(right: Outcome, again: Outcome) -> None:
     }
 
 
-def spoil_value(stage: Stage) -> None:
-    with duckdb.connect(stage.run.warehouse) as connection:
+def damage_value(run: ScenarioRun) -> None:
+    with duckdb.connect(run.folder.warehouse) as connection:
         connection.execute("UPDATE marts.fct_orders SET total = total + 0.01 WHERE order_id = 1")
 
 
-def spoil_raw_table(stage: Stage) -> None:
-    with duckdb.connect(stage.run.warehouse) as connection:
+def damage_raw_table(run: ScenarioRun) -> None:
+    with duckdb.connect(run.folder.warehouse) as connection:
         connection.execute("CREATE TABLE raw.extra (id INTEGER)")
 
 
-def spoil_published(stage: Stage) -> None:
-    (stage.run.published.resolve() / "marts" / "fct_orders.parquet").unlink()
+def damage_published(run: ScenarioRun) -> None:
+    (run.folder.published.resolve() / "marts" / "fct_orders.parquet").unlink()
 
 
-def spoil_dashboard(stage: Stage) -> None:
-    page = stage.run.dashboard.read_text()
-    stage.run.dashboard.write_text(page[: len(page) // 2])
+def damage_dashboard(run: ScenarioRun) -> None:
+    page = run.folder.dashboard.read_text()
+    run.folder.dashboard.write_text(page[: len(page) // 2])
 
 
-def spoil_steps(stage: Stage) -> None:
-    stage.triggered[0] = replace(
-        stage.triggered[0], run=without(stage.triggered[0].run, "dbt_snapshot")
-    )
+def damage_steps(run: ScenarioRun) -> None:
+    run.triggered[0] = replace(run.triggered[0], run=without(run.triggered[0].run, "dbt_snapshot"))
 
 
-def spoil_notifications(stage: Stage) -> None:
-    stage.receiver.payloads.append(stage.receiver.payloads[0])
+def damage_notifications(run: ScenarioRun) -> None:
+    run.receiver.payloads.append(run.receiver.payloads[0])
 
 
-def spoil_reads(stage: Stage) -> None:
-    stage.reads[0] = {**stage.reads[0], "orders": Reads(scans=1, rows=0)}
+def damage_reads(run: ScenarioRun) -> None:
+    run.reads[0] = {**run.reads[0], "orders": Reads(scans=1, rows=0)}
 
 
 @pytest.mark.parametrize(
-    ("spoil", "expected"),
+    ("damage", "expected"),
     [
-        (spoil_value, {"equals the oracle", "equals the control", "published copy"}),
-        (spoil_raw_table, {"equals the oracle", "equals the control"}),
-        (spoil_published, {"published copy"}),
-        (spoil_dashboard, {"published copy"}),
-        (spoil_steps, {"steps"}),
-        (spoil_notifications, {"notifications"}),
-        (spoil_reads, {"equals the control"}),
+        (damage_value, {"equals the oracle", "equals the control", "published copy"}),
+        (damage_raw_table, {"equals the oracle", "equals the control"}),
+        (damage_published, {"published copy"}),
+        (damage_dashboard, {"published copy"}),
+        (damage_steps, {"steps"}),
+        (damage_notifications, {"notifications"}),
+        (damage_reads, {"equals the control"}),
     ],
 )
 def test_a_wrong_run_fails(
-    right: Outcome, again: Outcome, spoil: Callable[[Stage], None], expected: set[str]
+    right: ScenarioOutcome,
+    again: ScenarioOutcome,
+    damage: Callable[[ScenarioRun], None],
+    expected: set[str],
 ) -> None:
-    """Each kind of fault fails the checks that look at it, and no other."""
-    assert again.stage is not None
-    spoil(again.stage)
-    judge(again, right)
-    assert red(again) == expected
+    """Each kind of damage fails the checks of the damaged part, and no other."""
+    assert again.run is not None
+    damage(again.run)
+    check_outcome(again, right)
+    assert failed(again) == expected
     assert not again.passed
-    assert again.first_fault
+    assert again.first_problem
 
 
-def test_without_a_control_nothing_equals_it(again: Outcome) -> None:
-    """Where the control failed, its comparison fails, and the one with the oracle stands."""
-    judge(again, Outcome(failure="it did not start"))
-    assert red(again) == {"equals the control"}
+def test_without_a_control_nothing_equals_it(again: ScenarioOutcome) -> None:
+    """Where the control failed, only the comparison with it fails."""
+    check_outcome(again, ScenarioOutcome(failure="it did not start"))
+    assert failed(again) == {"equals the control"}
 
 
 def without(run: IntervalRun, name: str) -> IntervalRun:
@@ -212,10 +214,10 @@ def failed_at(run: IntervalRun, name: str, state_after: str = SKIPPED) -> Interv
     return replace(run, state=FAILED, steps=tuple(steps))
 
 
-def test_the_gate(right: Outcome) -> None:
-    """A gate holds when the step failed at its only attempt and no later one ran."""
-    assert right.stage is not None
-    run = right.stage.triggered[0].run
+def test_the_gate(right: ScenarioOutcome) -> None:
+    """A run stopped at a step when that failed at its only attempt and no later one ran."""
+    assert right.run is not None
+    run = right.run.triggered[0].run
     assert checks.stopped_at(failed_at(run, GATE), GATE) == []
     assert checks.stopped_at(run, GATE)
     assert checks.stopped_at(failed_at(run, GATE, "success"), GATE)
@@ -225,7 +227,7 @@ def test_the_gate(right: Outcome) -> None:
 
 
 def test_steps_before_the_gate() -> None:
-    """What must have ended before a step is everything upstream of it, in order."""
+    """The steps that must end before a step are all upstream of it, in order."""
     assert checks.upstream_of(GATE) == [
         "check_source_freshness",
         *EXTRACT_STEPS,
@@ -234,10 +236,10 @@ def test_steps_before_the_gate() -> None:
     ]
 
 
-def test_an_early_step_is_seen(right: Outcome) -> None:
-    """A step that began before the end of one it waits for is named, with that one."""
-    assert right.stage is not None
-    run = right.stage.triggered[0].run
+def test_an_early_step_is_seen(right: ScenarioOutcome) -> None:
+    """A step that started before the end of an upstream step is named, with that step."""
+    assert right.run is not None
+    run = right.run.triggered[0].run
     steps = [
         replace(step, started_at=step.started_at and step.started_at - 3600 * SECOND)
         if step.name == "publish"
@@ -249,7 +251,7 @@ def test_an_early_step_is_seen(right: Outcome) -> None:
 
 
 def test_a_table_that_is_not_read_is_seen(postgres_url: str) -> None:
-    """The server's counters tell a table that was read from one that was not."""
+    """By the server's counters a table that was not read is found, and no other."""
     (interval,) = days(SHOP.first_day, 1)
     with closing(source.connect(postgres_url)) as database:
         database.create_tables()
@@ -263,16 +265,16 @@ def test_a_table_that_is_not_read_is_seen(postgres_url: str) -> None:
             list(database.read_interval(table, interval))
     after = source_reads.counted(postgres_url)
     reads = {name: after[name] - before[name] for name in after}
-    (fault,) = source_reads.missing(reads, rows)
-    assert fault.startswith(f"{TABLES[0].name}: ")
+    (problem,) = source_reads.missing(reads, rows)
+    assert problem.startswith(f"{TABLES[0].name}: ")
     assert rows[TABLES[0].name] == 3
 
 
-def test_what_fails_hides_nothing_else(played: Played) -> None:
-    """A variant that cannot be started is recorded with its reason; the others are as they are."""
-    values = json.loads(played.file.read_text())
+def test_what_fails_hides_nothing_else(suite_result: SuiteResult) -> None:
+    """A variant that cannot be started is recorded with the reason; the others are unaffected."""
+    values = json.loads(suite_result.file.read_text())
     outcomes = values["scenarios"]["one_day"]["variants"]
-    assert not played.passed
+    assert not suite_result.passed
     assert {name: outcome["passed"] for name, outcome in outcomes.items()} == {
         "cron": True,
         "nowhere": False,
@@ -286,19 +288,19 @@ def test_what_fails_hides_nothing_else(played: Played) -> None:
 
 
 def test_a_variant_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that takes too long is ended and recorded as failed."""
+    """A variant that takes longer than the limit is terminated and recorded as failed."""
     monkeypatch.setattr(remote_variant, "interpreter", lambda name: Path(sys.executable))
     scenario = Scenario("One day", "A day is run.", lambda: SHOP, one_day)
-    suite = Suite({"one_day": scenario}, ("cron",), tmp_path, patience_seconds=0.1)
-    ((_, _, outcome),) = suite.play()
+    suite = Suite({"one_day": scenario}, ("cron",), tmp_path, limit_seconds=0.1)
+    ((_, _, outcome),) = suite.run()
     assert outcome.failure is not None
-    assert outcome.failure.startswith("cron ended while it was to run_interval; read ")
+    assert outcome.failure.startswith("cron ended during run_interval; read ")
     assert not outcome.passed
 
 
-def test_what_is_shown(played: Played) -> None:
-    """A line for each as it ends; then the table, the first fault, and where everything is."""
-    lines = [line.split() for line in played.shown.splitlines()]
+def test_what_is_shown(suite_result: SuiteResult) -> None:
+    """A line for each as it ends; then the table, the first problem, and the paths."""
+    lines = [line.split() for line in suite_result.shown.splitlines()]
     assert ["scenario", "cron", "nowhere"] in lines
     assert ["1/1", "0/1"] in lines
     assert [line[:3] for line in lines if line[:1] == ["one_day"]] == [
@@ -306,22 +308,22 @@ def test_what_is_shown(played: Played) -> None:
         ["one_day", "nowhere", "✗"],
         ["one_day", "✓", lines[lines.index(["scenario", "cron", "nowhere"]) + 1][2]],
     ]
-    assert "one_day, nowhere: there is no variant 'nowhere'" in played.shown
-    assert f"results  {played.file}" in played.shown
+    assert "one_day, nowhere: there is no variant 'nowhere'" in suite_result.shown
+    assert f"results  {suite_result.file}" in suite_result.shown
 
 
-def test_badges_are_made_with_the_results(played: Played) -> None:
-    """Beside the results lies one badge for each variant, and none of an earlier time."""
-    values = json.loads(played.file.read_text())
-    folder = played.file.parent / "badges"
+def test_badges_are_made_with_the_results(suite_result: SuiteResult) -> None:
+    """Next to the results is one badge for each variant, and none from an earlier run."""
+    values = json.loads(suite_result.file.read_text())
+    folder = suite_result.file.parent / "badges"
     (folder / "gone.svg").write_text("<svg/>")
-    report.write(values, played.file)
+    report.write(values, suite_result.file)
     found = {file.stem: file.read_text() for file in folder.iterdir()}
     assert found == {name: badge(name, value) for name, value in values["badges"].items()}
 
 
 def test_the_committed_badges_are_made_from_the_committed_results() -> None:
-    """What is committed is of all scenarios and variants, and its badges say what it says."""
+    """The committed results are of all scenarios and variants, and the badges match them."""
     found = {f.stem: f.read_text() for f in (COMMITTED.parent / "badges").glob("*.svg")}
     if COMMITTED.exists():
         values = json.loads(COMMITTED.read_text())
@@ -334,16 +336,18 @@ def test_the_committed_badges_are_made_from_the_committed_results() -> None:
 
 
 def test_a_badge_says_how_many_passed() -> None:
-    """A badge is whole SVG that says the number, green only where all passed."""
+    """A badge is valid SVG with the numbers, green only when all passed."""
     texts = ["".join(ElementTree.fromstring(badge("cron", v)).itertext()) for v in ("6/6", "5/6")]  # noqa: S314 (our own)
     assert ["6/6" in texts[0], "5/6" in texts[1]] == [True, True]
     assert "#1a7f37" in badge("cron", "6/6")
     assert "#1a7f37" not in badge("cron", "5/6")
 
 
-def test_results_that_do_not_fit_the_schema_are_not_written(played: Played, tmp_path: Path) -> None:
+def test_results_that_do_not_fit_the_schema_are_not_written(
+    suite_result: SuiteResult, tmp_path: Path
+) -> None:
     """A passed outcome with a check that failed is refused, and nothing is touched."""
-    values = json.loads(played.file.read_text())
+    values = json.loads(suite_result.file.read_text())
     values["scenarios"]["one_day"]["variants"]["cron"]["checks"]["steps"]["passed"] = False
     with pytest.raises(jsonschema.ValidationError):
         report.write(values, tmp_path / "conformance.json")
@@ -360,8 +364,8 @@ def test_scenarios_are_the_files_of_the_folder() -> None:
     assert list(choose_scenarios(["backfill"], quick=False)) == ["backfill"]
 
 
-def test_the_control_always_plays_and_plays_first() -> None:
-    """Whichever variants are named, the control is there before them."""
+def test_the_control_always_runs_and_runs_first() -> None:
+    """Whichever variants are named, the control comes first."""
     assert choose_variants("prefect,airflow") == ("cron", "airflow", "prefect")
     assert choose_variants(None) == variant_names()
 
@@ -375,6 +379,6 @@ def test_the_control_always_plays_and_plays_first() -> None:
     ],
 )
 def test_a_wrong_choice_is_one_line(choose: Callable[[], object], message: str) -> None:
-    """A name that is not there is answered with those that are."""
+    """An unknown name is answered with the known ones."""
     with pytest.raises(PipelineError, match=message):
         choose()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,12 @@ from ecommerce_pipeline.interval_run import SUCCESS, IntervalRun, StepRun
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.specification import STEP_NAMES
 from ecommerce_pipeline.steps.publish import publish
+from pipeline_verification.checks import SNAPSHOT
+from pipeline_verification.finished_run import FinishedRun
 from pipeline_verification.oracle import expected_tables
 from pipeline_verification.oracle.history import parse_history
 from pipeline_verification.oracle.source_state import SourceState
+from pipeline_verification.verdict import MARTS, RAW_TABLES, RUN_CHECKS, RunCheck, verify
 
 PYTEST = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
 SUITE = Path(__file__).parents[1] / "equivalence"
@@ -85,23 +89,14 @@ def interval_run(interval: DataInterval) -> IntervalRun:
 
 @pytest.fixture
 def wrong_run(right_run: Path, tmp_path: Path) -> Path:
-    """A copy of it, to be spoiled."""
+    """A copy of the right run, for a test to damage."""
     return Path(shutil.copytree(right_run, tmp_path / "wrong", symlinks=True))
 
 
 def suite(*arguments: object) -> tuple[int, set[str], str]:
     """Run the suite: its exit code, the tests that failed, and what it printed."""
     done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            SUITE,
-            *map(str, arguments),
-        ],
+        [*PYTEST, SUITE, *map(str, arguments)],
         check=False,
         capture_output=True,
         text=True,
@@ -142,12 +137,12 @@ def test_wrong_tables_fail(right_run: Path, wrong_run: Path) -> None:
     )
     _, failed, output = suite("--run-dir", wrong_run, "--against", right_run)
     assert failed == {
-        "test_table_equals_the_oracle[marts.fct_orders]",
-        "test_table_equals_the_oracle[raw.page_views]",
-        "test_customers_history_equals_the_oracle",
-        "test_no_other_table",
-        "test_database_equals_the_warehouse",
-        "test_parquet_equals_the_warehouse",
+        "test_run[marts.fct_orders]",
+        "test_run[raw.page_views]",
+        "test_run[customers'-history]",
+        "test_run[set-of-tables]",
+        "test_run[published-database]",
+        "test_run[published-Parquet]",
         "test_equal_warehouses",
     }, output
     assert "marts.fct_orders: " in output
@@ -157,7 +152,7 @@ def test_wrong_tables_fail(right_run: Path, wrong_run: Path) -> None:
 def test_wrong_record_fails(right_run: Path, wrong_run: Path) -> None:
     """A failed run, a step that is missing or early, and another scenario fail their tests."""
 
-    def spoil(record: dict[str, Any]) -> None:
+    def damage(record: dict[str, Any]) -> None:
         first, second = record["intervals"]
         record["state"] = first["state"] = "failed"
         del first["steps"][3]
@@ -165,15 +160,55 @@ def test_wrong_record_fails(right_run: Path, wrong_run: Path) -> None:
         record["mode"] = "backfill"
         record["history"].append({"advance": "2025-01-05"})
 
-    edit(wrong_run, spoil)
+    edit(wrong_run, damage)
     _, failed, output = suite("--run-dir", wrong_run, "--against", right_run)
     assert failed == {
-        "test_run_succeeded",
-        "test_each_interval_succeeded",
-        "test_exactly_the_specified_steps_ran",
-        "test_steps_ran_in_the_specified_order",
+        "test_run[run-succeeded]",
+        "test_run[intervals-ended-as-expected]",
+        "test_run[steps-ran]",
+        "test_run[steps-in-order]",
         "test_same_scenario",
     }, output
+
+
+def delete_a_row(table: str, run: Path) -> None:
+    """Delete the first row of a table of the run's warehouse."""
+    execute(run, f"DELETE FROM {table} WHERE rowid = 0")
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    **{name: partial(delete_a_row, name) for name in (*RAW_TABLES, *MARTS)},
+    "current customers": lambda run: execute(
+        run, f"UPDATE {SNAPSHOT} SET name = name || '!' WHERE dbt_valid_to IS NULL"
+    ),
+    "customers' history": lambda run: execute(
+        run, f"DELETE FROM {SNAPSHOT} WHERE dbt_valid_to IS NOT NULL"
+    ),
+    "set of tables": lambda run: execute(run, "CREATE TABLE raw.extra (id INTEGER)"),
+    "published database": lambda run: execute(
+        run / "published", "DELETE FROM marts.dim_products WHERE rowid = 0"
+    ),
+    "published Parquet": lambda run: (run / "published/marts/dim_products.parquet").unlink(),
+    "dashboard": lambda run: RunDirectory(run).dashboard.write_text("<!doctype html>"),
+    "run succeeded": lambda run: edit(run, lambda record: record.update(state="running")),
+    "intervals ended as expected": lambda run: edit(
+        run, lambda record: record["intervals"][1].update(state="failed")
+    ),
+    "history names every interval": lambda run: edit(run, lambda record: record["history"].pop()),
+    "steps ran": lambda run: edit(run, lambda record: record["intervals"][0]["steps"].pop()),
+    "steps in order": lambda run: edit(
+        run, lambda record: record["intervals"][0]["steps"][-1].update(started_at=f"{NOON:%FT%TZ}")
+    ),
+}
+
+
+@pytest.mark.parametrize("check", RUN_CHECKS, ids=lambda check: check.name)
+def test_every_check_finds_its_damage(check: RunCheck, wrong_run: Path) -> None:
+    """Each check of a finished run finds the damage of what it checks."""
+    DAMAGES[check.name](wrong_run)
+    evidence = FinishedRun.read(wrong_run).evidence()
+    assert check.problems(evidence)
+    assert not all(group.passed for group in verify(evidence).values())
 
 
 @pytest.mark.parametrize(
@@ -184,7 +219,7 @@ def test_wrong_record_fails(right_run: Path, wrong_run: Path) -> None:
     ],
 )
 def test_usage(arguments: list[str], message: str) -> None:
-    """Without a run, or with a folder that holds none, one line says what to give."""
+    """Without a run, or with a folder without one, one line says what to give."""
     code, _, output = suite(*arguments)
     assert code == pytest.ExitCode.USAGE_ERROR
     assert message in output

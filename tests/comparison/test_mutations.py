@@ -1,4 +1,4 @@
-"""Every change of a warehouse is seen: in values, rows, columns, types and tables."""
+"""Every change of a warehouse is found: in values, rows, columns, types and tables."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline_verification.compare import Difference, compare, compare_table
 
 some_examples = settings(max_examples=25, deadline=None)
 Tables = dict[str, pa.Table]
-Spoil = Callable[..., Path]
+Damage = Callable[..., Path]
 Change = tuple[str, str]
 
 # By the type's first word, values that are nearly, but not quite, the one in the column.
@@ -98,14 +98,14 @@ def assert_seen(warehouse: Path, changed: Path, table: str, expected: Tables) ->
 @given(st.data())
 def test_changed_value(
     warehouse: Path,
-    spoiled: Spoil,
+    damaged: Damage,
     expected: Tables,
     value_changes: list[Change],
     data: st.DataObject,
 ) -> None:
-    """One value changed in the least, in any table, row and column, is seen and shown."""
+    """One value with the smallest change, in any table, row and column, is found and shown."""
     table, change = data.draw(st.sampled_from(value_changes))
-    (difference,) = assert_seen(warehouse, spoiled(change), table, expected)
+    (difference,) = assert_seen(warehouse, damaged(change), table, expected)
     assert difference.message.count("1 rows only in") == 2
 
 
@@ -113,14 +113,14 @@ def test_changed_value(
 @given(st.data())
 def test_changed_column(
     warehouse: Path,
-    spoiled: Spoil,
+    damaged: Damage,
     expected: Tables,
     column_changes: list[Change],
     data: st.DataObject,
 ) -> None:
     """A column of another type or name, one fewer or one more is seen even where values agree."""
     table, change = data.draw(st.sampled_from(column_changes))
-    (difference,) = assert_seen(warehouse, spoiled(change), table, expected)
+    (difference,) = assert_seen(warehouse, damaged(change), table, expected)
     assert difference.message.startswith("columns ")
 
 
@@ -138,17 +138,17 @@ def test_changed_column(
     "table", ["raw.orders", "marts.dim_customers", "raw.current_customer_keys"]
 )
 def test_changed_row_count(
-    warehouse: Path, spoiled: Spoil, expected: Tables, table: str, change: str
+    warehouse: Path, damaged: Damage, expected: Tables, table: str, change: str
 ) -> None:
     """A row too many, were it only a duplicate, or too few is seen."""
-    assert_seen(warehouse, spoiled(change.format(table)), table, expected)
+    assert_seen(warehouse, damaged(change.format(table)), table, expected)
 
 
 def test_duplicate_in_place_of_another_row(
-    warehouse: Path, spoiled: Spoil, expected: Tables
+    warehouse: Path, damaged: Damage, expected: Tables
 ) -> None:
-    """A row held twice in place of another one is seen though the counts agree."""
-    changed = spoiled(
+    """A duplicate row in place of another one is found, although the counts agree."""
+    changed = damaged(
         "DELETE FROM raw.orders WHERE id = 1",
         "INSERT INTO raw.orders FROM raw.orders WHERE id = 2",
     )
@@ -157,24 +157,24 @@ def test_duplicate_in_place_of_another_row(
     assert difference.message.count("'id': 1") == 1
 
 
-def test_values_swapped_between_rows(warehouse: Path, spoiled: Spoil, expected: Tables) -> None:
-    """Two rows that exchanged a value are seen though each column holds the same values."""
-    changed = spoiled("UPDATE raw.orders SET user_id = 3 - user_id WHERE id IN (1, 2)")
+def test_values_swapped_between_rows(warehouse: Path, damaged: Damage, expected: Tables) -> None:
+    """Two rows with swapped values are found, although each column has the same values."""
+    changed = damaged("UPDATE raw.orders SET user_id = 3 - user_id WHERE id IN (1, 2)")
     assert_seen(warehouse, changed, "raw.orders", expected)
 
 
-def test_order_of_columns(warehouse: Path, spoiled: Spoil, expected: Tables) -> None:
+def test_order_of_columns(warehouse: Path, damaged: Damage, expected: Tables) -> None:
     """The same columns in another order are seen."""
-    changed = spoiled(
+    changed = damaged(
         "CREATE OR REPLACE TABLE marts.dim_products AS"
         " SELECT sku, * EXCLUDE (sku) FROM marts.dim_products"
     )
     assert_seen(warehouse, changed, "marts.dim_products", expected)
 
 
-def test_what_a_collation_hides(warehouse: Path, spoiled: Spoil, expected: Tables) -> None:
+def test_what_a_collation_hides(warehouse: Path, damaged: Damage, expected: Tables) -> None:
     """Text of another case is seen even under a collation that takes it for equal."""
-    changed = spoiled(
+    changed = damaged(
         "ALTER TABLE marts.dim_products ALTER category TYPE VARCHAR COLLATE NOCASE",
         "UPDATE marts.dim_products SET category = upper(category)",
     )
@@ -195,8 +195,8 @@ def test_what_a_collation_hides(warehouse: Path, spoiled: Spoil, expected: Table
         ),
     ],
 )
-def test_set_of_tables(warehouse: Path, spoiled: Spoil, change: str, table: str) -> None:
+def test_set_of_tables(warehouse: Path, damaged: Damage, change: str, table: str) -> None:
     """A table that one side lacks is seen in whatever schema; a view is no table."""
-    changed = spoiled(change)
+    changed = damaged(change)
     side = changed if "CREATE" in change else warehouse
     assert Difference(table, f"only in {side}") in compare(warehouse, changed)

@@ -1,4 +1,4 @@
-"""The driver, with the control as its variant: modes, going on, failure, and an existing source."""
+"""The driver, with the control as its variant: modes, resume, failure, and an existing source."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import pytest
 
 from ecommerce_pipeline.datasets import load_dataset
 from ecommerce_pipeline.harness import run_record
-from pipeline_verification.harness.control import ROOT, fill_source
+from pipeline_verification.harness.control import fill_source
+from pipeline_verification.harness.environments import ROOT
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def assert_equal_to_the_oracle(run_dir: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_a_run_is_gone_on_with(run_dir: Path, step_server_environment: dict[str, str]) -> None:
+def test_a_run_is_resumed(run_dir: Path, step_server_environment: dict[str, str]) -> None:
     """--resume keeps the folder and its history; the outcome equals the oracle's of both parts."""
     assert drive(run_dir, "--days", "1", **step_server_environment).returncode == 0
     options = ["--resume", "--start", "2025-01-02", "--days", "1"]
@@ -64,7 +65,7 @@ def test_a_run_is_gone_on_with(run_dir: Path, step_server_environment: dict[str,
 def test_a_backfill_advances_to_the_end_first(
     run_dir: Path, step_server_environment: dict[str, str]
 ) -> None:
-    """In the mode backfill the source stands at the last day before the first interval runs."""
+    """In the mode backfill the source has advanced to the last day before the first interval."""
     options = ["--mode", "backfill", "--days", "2"]
     assert drive(run_dir, *options, **step_server_environment).returncode == 0
     assert [next(iter(event)) for event in recorded(run_dir)["history"]] == [
@@ -94,7 +95,7 @@ def test_an_existing_database_is_used_as_it_is(
 def test_a_failed_interval_fails_the_run_and_says_where(
     run_dir: Path, step_server_environment: dict[str, str]
 ) -> None:
-    """After a failure no further day is triggered, and the summary still says where things are.
+    """After a failure no further day is triggered, and the summary still has the paths.
 
     The fourth day is empty, so that its newest row is a whole day old.
     """

@@ -1,4 +1,4 @@
-"""The chart's layout and the wording of numbers."""
+"""The geometry of the dashboard's charts."""
 
 from __future__ import annotations
 
@@ -10,18 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ecommerce_pipeline.interval import DataInterval
-from ecommerce_pipeline.reporting import formatting
 from ecommerce_pipeline.reporting.dashboard import charts
-from support.small_warehouse import moment
 
 AMOUNTS = st.decimals("-1e12", "1e12", places=2)
 DAYS = st.dates(date(2015, 1, 1), date(2026, 12, 31))
 
 
 @given(by_day=st.dictionaries(DAYS, AMOUNTS, min_size=1, max_size=20))
-def test_the_chart_holds_all_revenue_inside_its_frame(by_day: dict[date, Decimal]) -> None:
-    """The periods cover every day once and sum to the revenue; all marks lie within the frame."""
+def test_the_chart_shows_all_revenue_inside_its_frame(by_day: dict[date, Decimal]) -> None:
+    """The periods cover every day once and sum to the revenue; all bars lie within the frame."""
     chart = charts.revenue_chart(by_day)
     assert chart is not None
     periods = [mark.period for mark in chart.marks]
@@ -51,7 +48,7 @@ def test_the_chart_holds_all_revenue_inside_its_frame(by_day: dict[date, Decimal
         (2801, "month", 93, True),
     ],
 )
-def test_long_times_are_cut_coarser(days: int, unit: str, periods: int, line: bool) -> None:
+def test_long_times_have_coarser_periods(days: int, unit: str, periods: int, line: bool) -> None:
     """Up to 45 periods are columns; beyond 400 days are weeks, beyond 2800 months."""
     first = date(2025, 1, 1)
     chart = charts.revenue_chart(
@@ -70,64 +67,3 @@ def test_the_dates_name_the_first_and_the_last_period() -> None:
     assert years is not None
     assert [label for *_, label in month.dates] == ["1 Jan", "11 Jan", "21 Jan", "31 Jan"]
     assert [label for *_, label in years.dates] == ["Jan 2025", "Jul 2026", "Feb 2028"]
-
-
-@pytest.mark.parametrize(
-    ("amount", "exact", "short"),
-    [
-        ("0", "$0.00", "$0"),
-        ("-0.05", "\N{MINUS SIGN}$0.05", "\N{MINUS SIGN}$0.05"),
-        ("1234.50", "$1,234.50", "$1.2345k"),
-        ("2500", "$2,500.00", "$2.5k"),
-        ("-30000000", "\N{MINUS SIGN}$30,000,000.00", "\N{MINUS SIGN}$30M"),
-        ("9007199254740993.01", "$9,007,199,254,740,993.01", "$9007199.25474099301B"),
-    ],
-)
-def test_money_is_written_exactly(amount: str, exact: str, short: str) -> None:
-    """Money keeps every cent; the short form keeps every digit that is not zero."""
-    assert (formatting.money(Decimal(amount)), formatting.short_money(Decimal(amount))) == (
-        exact,
-        short,
-    )
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0, "0.00 s"),
-        (9.994, "9.99 s"),
-        (9.996, "10.0 s"),
-        (59.94, "59.9 s"),
-        (59.96, "1 min"),
-        (60, "1 min"),
-        (119.6, "2 min"),
-        (3661, "1 h 1 min"),
-        (172800, "2 d"),
-        (180000, "2 d 2 h"),
-    ],
-)
-def test_durations_have_two_units_at_most(seconds: float, text: str) -> None:
-    """Durations are rounded before they are cut into units."""
-    assert formatting.duration(seconds) == text
-
-
-def test_intervals_are_days_or_both_ends() -> None:
-    """A whole UTC day is its date; any other interval names both ends."""
-    assert formatting.interval(DataInterval.for_day(date(2025, 1, 3))) == "3 Jan 2025"
-    part = DataInterval(moment(3, 6), moment(3, 12))
-    assert formatting.interval(part) == "3 Jan 2025, 06:00 UTC to 3 Jan 2025, 12:00 UTC"
-
-
-@pytest.mark.parametrize(
-    ("title", "unit", "said"),
-    [
-        ("packages", "packages", True),
-        ("of control + floor", "", True),
-        ("CPU seconds", "s", True),
-        ("waiting", "s", False),
-        ("CPU seconds", "s/min", False),
-    ],
-)
-def test_a_unit_is_not_said_twice(title: str, unit: str, said: bool) -> None:
-    """A title says its unit when it is the unit, or has none, or ends with seconds for seconds."""
-    assert formatting.says_its_unit(title, unit) is said

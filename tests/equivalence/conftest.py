@@ -1,14 +1,14 @@
-"""The options that name the run to check, and what the tests ask of it."""
+"""The options that name the run to check, and the fixtures that read it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 
 from ecommerce_pipeline.errors import PipelineError
 from pipeline_verification.finished_run import FinishedRun
+from pipeline_verification.verdict import FinishedRunEvidence
 
 RUN = pytest.StashKey[FinishedRun]()
 AGAINST = pytest.StashKey[FinishedRun]()
@@ -18,7 +18,7 @@ USAGE = "name the run to check: pytest tests/equivalence --run-dir runs/cron"
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("equivalence", "the run whose outputs are checked")
     group.addoption("--run-dir", type=Path, metavar="DIR", help="the run, such as runs/cron")
-    group.addoption("--against", type=Path, metavar="DIR", help="a second run, to equal the first")
+    group.addoption("--against", type=Path, metavar="DIR", help="a second run, which must equal it")
     group.addoption(
         "--source-url",
         metavar="URL",
@@ -62,6 +62,6 @@ def against(pytestconfig: pytest.Config) -> FinishedRun:
 
 
 @pytest.fixture(scope="session")
-def expected(run: FinishedRun, pytestconfig: pytest.Config) -> dict[str, pa.Table]:
-    """What the oracle expects in each table of the warehouse."""
-    return run.expected_tables(pytestconfig.getoption("source_url"))
+def evidence(run: FinishedRun, pytestconfig: pytest.Config) -> FinishedRunEvidence:
+    """The run's files and record with the oracle's tables, which are computed once."""
+    return run.evidence(pytestconfig.getoption("source_url"))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pipeline_verification.compare import compare, report
+from pipeline_verification import checks
+from pipeline_verification.compare import report
 from pipeline_verification.finished_run import FinishedRun
 
 
@@ -14,12 +15,11 @@ def test_same_scenario(run: FinishedRun, against: FinishedRun) -> None:
 
 def test_equal_warehouses(run: FinishedRun, against: FinishedRun) -> None:
     """The two warehouses hold the same tables, value for value, with no column left out."""
-    differences = compare(run.folder.warehouse, against.folder.warehouse)
+    differences = checks.warehouses(run.folder, against.folder)
     assert not differences, report(differences)
 
 
 def test_equal_published_copies(run: FinishedRun, against: FinishedRun) -> None:
-    """Readers of either run see the same tables."""
-    file = "warehouse.duckdb"
-    differences = compare(run.folder.published / file, against.folder.published / file)
+    """The published DuckDB files of both runs hold the same tables."""
+    differences = checks.published_databases(run.folder, against.folder)
     assert not differences, report(differences)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.reporting import slack_message
-from ecommerce_pipeline.reporting.slack_message import Facts
+from ecommerce_pipeline.reporting.slack_message import RunSummary
 from ecommerce_pipeline.run_directory import RunDirectory
 from support.small_warehouse import INTERVAL
 
@@ -29,7 +29,8 @@ def test_escaping_never_cuts_an_escape(text: str, limit: int) -> None:
 def test_every_part_fits_slack(step: str, reason: str, folder: int) -> None:
     """Header, fields and sections stay within what Slack accepts."""
     run = RunDirectory(Path("/", *["<&>" * 20] * folder))
-    made = slack_message.failure(StepContext(run, INTERVAL, "sqlite://"), step, reason, Facts())
+    context = StepContext(run, INTERVAL, "sqlite://")
+    made = slack_message.failure(context, step, reason, RunSummary())
     header, section, body, footer = made.blocks
     assert len(header["text"]["text"]) <= 150
     assert len(section["fields"]) <= 10

@@ -8,7 +8,7 @@ import pytest
 
 from ecommerce_pipeline.interval import DataInterval
 from pipeline_verification.oracle.history import (
-    IntervalRun,
+    IntervalSucceeded,
     SourceAdvanced,
     parse_history,
     runs_day_by_day,
@@ -20,18 +20,18 @@ NEXT_DAY = "2025-01-04T00:00:00Z/2025-01-05T00:00:00Z"
 
 
 def test_events_are_read_in_order() -> None:
-    """A history's entries become events, in the order in which they stand."""
+    """A history's entries become events, in the same order."""
     start, end = datetime(2025, 1, 3, 6, tzinfo=UTC), datetime(2025, 1, 3, 12, tzinfo=UTC)
     assert parse_history(
         [
             {"advance": DAY},
             {"interval": "2025-01-03T06:00:00Z/2025-01-03T12:00:00Z", "state": "success"},
         ]
-    ) == (SourceAdvanced(date(2025, 1, 3)), IntervalRun(DataInterval(start, end)))
+    ) == (SourceAdvanced(date(2025, 1, 3)), IntervalSucceeded(DataInterval(start, end)))
 
 
 def test_failed_run_is_left_out() -> None:
-    """A run that failed is no event: what it leaves behind is for its repetition to settle."""
+    """A run that failed is no event: its repetition loads the interval again."""
     assert parse_history([{"interval": WHOLE_DAY, "state": "failed"}]) == ()
 
 

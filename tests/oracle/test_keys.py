@@ -20,7 +20,7 @@ def hashed(text: str) -> str:
 
 
 def test_page_view_id() -> None:
-    """Each part stands behind its length in characters, not bytes."""
+    """Each part follows its length in characters, not bytes."""
     assert page_view_id("s1", "/", EIGHT) == hashed("2:s11:/26:2025-01-01 08:00:00.000000")
     assert page_view_id("☕", "", EIGHT) == hashed("1:☕0:26:2025-01-01 08:00:00.000000")
 
@@ -28,13 +28,13 @@ def test_page_view_id() -> None:
 @settings(deadline=None)
 @given(st.text(), st.text(), st.text(), st.text())
 def test_page_view_ids_never_collide(a: str, b: str, c: str, d: str) -> None:
-    """Different parts have different keys, whatever separators they hold."""
+    """Different parts have different keys, whatever separators they contain."""
     assert (page_view_id(a, b, EIGHT) == page_view_id(c, d, EIGHT)) == ((a, b) == (c, d))
 
 
 @pytest.mark.parametrize("microseconds", [0, 1, 500_000, 120_000])
 def test_version_id(microseconds: int) -> None:
-    """A version's key holds the time as DuckDB writes it in UTC."""
+    """A version's key contains the time as DuckDB writes it in UTC."""
     moment = EIGHT + timedelta(microseconds=microseconds)
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")

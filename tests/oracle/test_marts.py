@@ -1,4 +1,4 @@
-"""What the oracle says each mart holds, with every expected value worked out by hand."""
+"""The oracle's marts, with every expected value calculated by hand."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ def test_revenue_rounds_once() -> None:
 
 
 def test_revenue_beyond_64_bits() -> None:
-    """Sums that pass 64 bits on their way to dollars stay exact."""
+    """Sums of more than 64 bits stay exact until they are dollars."""
     big = {"quantity": 30_000, "unit_price_cents": 200_000_000_001}
     assert revenue(big, big, tax_rate_bp=825) == Decimal("129900000000649.50")
 

@@ -1,4 +1,4 @@
-"""What the oracle says loading keeps, on cases small enough to work out by hand."""
+"""The rows that the oracle expects after loading, on cases small enough to check by hand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ecommerce_pipeline.interval import DataInterval
 from pipeline_verification.conformance.scripted_dataset import ScriptedDataset, changes
-from pipeline_verification.oracle.history import Event, IntervalRun, SourceAdvanced
+from pipeline_verification.oracle.history import Event, IntervalSucceeded, SourceAdvanced
 from pipeline_verification.oracle.replay import Replay, replay
 from pipeline_verification.oracle.source_state import SourceState
 
@@ -26,7 +26,7 @@ def advance(day: date) -> Event:
 
 
 def run(day: date) -> Event:
-    return IntervalRun(DataInterval.for_day(day))
+    return IntervalSucceeded(DataInterval.for_day(day))
 
 
 DATASET = ScriptedDataset(
@@ -107,7 +107,7 @@ def test_repeated_interval_looks_again_at_who_is_present() -> None:
 @settings(max_examples=20, deadline=None)
 @given(st.permutations([run(FIRST), run(SECOND), run(THIRD), run(FIRST)]))
 def test_order_of_intervals_is_irrelevant(events: list[Event]) -> None:
-    """On a source that stands still, intervals in any order, also repeated, load the same."""
+    """While the source does not change, intervals in any order, also repeated, load the same."""
     expected = replayed(advance(SECOND), run(FIRST), run(SECOND), run(THIRD))
     result = replayed(advance(SECOND), *events)
     assert names(result) == names(expected)
@@ -123,6 +123,6 @@ def test_no_event_leaves_nothing() -> None:
 
 
 def test_source_without_data_set_cannot_advance() -> None:
-    """A foreign database has no days to advance to."""
+    """An existing database has no days to advance to."""
     with pytest.raises(ValueError, match="cannot advance"):
         SourceState(None).advance(FIRST)

@@ -1,4 +1,4 @@
-"""The oracle answers to its input: another history or another value gives other tables."""
+"""The oracle depends on its whole input: another history or data set gives other tables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ecommerce_pipeline.datasets import load_dataset
 from ecommerce_pipeline.interval import DataInterval
 from pipeline_verification.conformance.scripted_dataset import ScriptedDataset
 from pipeline_verification.oracle import expected_tables
-from pipeline_verification.oracle.history import Event, IntervalRun
+from pipeline_verification.oracle.history import Event, IntervalSucceeded
 from pipeline_verification.oracle.source_state import SourceState
 from support.small_shop import DAY_BY_DAY, SMALL_SHOP
 
@@ -23,7 +23,7 @@ def tables(history: Sequence[Event], dataset: ScriptedDataset = SMALL_SHOP) -> T
 
 
 def differing(left: Tables, right: Tables) -> set[str]:
-    """The tables that do not hold the same rows."""
+    """The tables with different rows."""
     return {name for name in left if _rows(left[name]) != _rows(right[name])}
 
 
@@ -46,7 +46,7 @@ def test_every_event_counts() -> None:
 
 def test_backfill_differs_from_day_by_day() -> None:
     """Extracting the first day only after the second changed its rows loads fewer of them."""
-    backfill = sorted(DAY_BY_DAY, key=lambda event: isinstance(event, IntervalRun))
+    backfill = sorted(DAY_BY_DAY, key=lambda event: isinstance(event, IntervalSucceeded))
     assert differing(tables(DAY_BY_DAY), tables(backfill)) == {
         "raw.customers",
         "raw.loaded_intervals",
@@ -56,9 +56,9 @@ def test_backfill_differs_from_day_by_day() -> None:
 
 def test_other_interval_is_seen() -> None:
     """An interval shorter by its last microsecond leaves out the row that changed in it."""
-    first, second = (event for event in DAY_BY_DAY if isinstance(event, IntervalRun))
+    first, second = (event for event in DAY_BY_DAY if isinstance(event, IntervalSucceeded))
     start = second.interval.start
-    late = IntervalRun(DataInterval(start + timedelta(microseconds=1), second.interval.end))
+    late = IntervalSucceeded(DataInterval(start + timedelta(microseconds=1), second.interval.end))
     history = [DAY_BY_DAY[0], first, DAY_BY_DAY[2], late]
     assert {"raw.orders", "marts.fct_orders", "marts.fct_page_views"} <= differing(
         tables(DAY_BY_DAY), tables(history)
@@ -66,7 +66,7 @@ def test_other_interval_is_seen() -> None:
 
 
 def test_other_data_set_is_seen() -> None:
-    """Of another seed every table differs but the one that holds ids alone."""
+    """With another seed every table differs, except the one with ids alone."""
     one, other = (
         expected_tables(SourceState(load_dataset("synthetic", seed=seed)), DAY_BY_DAY)
         for seed in (1, 2)

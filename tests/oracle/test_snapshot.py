@@ -1,4 +1,4 @@
-"""What the oracle says the customers' snapshot records."""
+"""The oracle's snapshot of the customers."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_return_opens_a_new_version() -> None:
 
 
 def test_whole_version() -> None:
-    """A version holds the customer's columns, its key, and its times."""
+    """A version has the customer's columns, its key, and its times."""
     history = CustomerVersions()
     history.record(
         frame(changes("customers", {**ANN, "email": "", "created_at": at(1)}).upserts), at(2)
@@ -88,5 +88,5 @@ def test_whole_version() -> None:
 
 
 def test_no_customer_was_ever_seen() -> None:
-    """Before the first look there is no version."""
+    """Before the first run there is no version."""
     assert versions() == []

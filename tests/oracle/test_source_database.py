@@ -10,7 +10,7 @@ import pytest
 from ecommerce_pipeline.harness.postgres_server import running_server
 from pipeline_verification.harness.control import fill_source
 from pipeline_verification.oracle import expected_tables
-from pipeline_verification.oracle.history import IntervalRun
+from pipeline_verification.oracle.history import IntervalSucceeded
 from pipeline_verification.oracle.source_database import read_tables
 from pipeline_verification.oracle.source_state import SourceState
 from support.small_shop import DAY_BY_DAY, LAST_DAY, SMALL_SHOP
@@ -29,7 +29,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 def test_current_rows_are_the_data_sets(url: str) -> None:
     """Intervals over the database's rows give what they give over the data set at its end."""
     fill_source(url, SMALL_SHOP, LAST_DAY.isoformat())
-    runs = [event for event in DAY_BY_DAY if isinstance(event, IntervalRun)]
+    runs = [event for event in DAY_BY_DAY if isinstance(event, IntervalSucceeded)]
     by_database = expected_tables(SourceState(None, read_tables(url)), runs)
     by_data_set = expected_tables(SourceState(SMALL_SHOP), [DAY_BY_DAY[2], *runs])
     assert len(by_database["raw.orders"]) == 3

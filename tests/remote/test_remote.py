@@ -1,4 +1,4 @@
-"""A variant hosted in a process of its own, and what its processes use."""
+"""A variant hosted in a process of its own environment, and the usage of its process tree."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import pytest
 from ecommerce_pipeline.context import RunSettings
 from ecommerce_pipeline.datasets import load_dataset
 from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.execution.processes import inherited_environment, wait_until
 from ecommerce_pipeline.files.lock import exclusive
 from ecommerce_pipeline.harness.variant import started
 from ecommerce_pipeline.interval_run import SUCCESS
@@ -24,11 +24,11 @@ from ecommerce_pipeline.specification import STEP_NAMES
 from ecommerce_pipeline.storage import journal
 from pipeline_verification.harness import environments, remote_variant
 from pipeline_verification.harness.control import fill_source, interval_of
-from pipeline_verification.harness.fault_injection import wait_for
-from pipeline_verification.harness.process_tree import process_tree, watched
+from pipeline_verification.harness.process_tree import process_tree, sampled
 from pipeline_verification.harness.remote_variant import RemoteVariant
 
 DAY = "2025-01-01"
+WAIT_SECONDS = 300.0
 HUNDRED_MEGABYTES = 100_000_000
 # Two processes that share 200 MB, each of which works for a second.
 GREEDY = [
@@ -63,7 +63,7 @@ def test_it_does_what_the_variant_does(
     step_server_environment: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """An interval runs in the other process, which returns every step; then nothing is left."""
+    """An interval runs in the other process, which returns every step; afterwards it has ended."""
     monkeypatch.setenv(*step_server_environment.popitem())
     with started(RemoteVariant("cron", settings.run.path / "host.log"), settings) as variant:
         host = psutil.Process(variant.pid)
@@ -76,7 +76,7 @@ def test_it_does_what_the_variant_does(
 
 
 def test_a_refusal_is_one_line_here(settings: RunSettings) -> None:
-    """What the variant refuses is raised on this side with the same fault and mend."""
+    """An error of the variant is raised in this process with the same message and hint."""
     with (
         started(RemoteVariant("cron", settings.run.path / "host.log"), settings) as variant,
         exclusive(settings.run.lock),
@@ -90,15 +90,15 @@ def test_a_host_that_was_killed_is_named(settings: RunSettings) -> None:
     log = settings.run.path / "host.log"
     with started(RemoteVariant("cron", log), settings) as variant:
         psutil.Process(variant.pid).kill()
-        with pytest.raises(PipelineError, match=f"cron ended while it was to run_interval.*{log}"):
+        with pytest.raises(PipelineError, match=f"cron ended during run_interval.*{log}"):
             variant.run_interval(interval_of(DAY))
 
 
 def test_an_interrupt_ends_what_is_at_work(settings: RunSettings) -> None:
-    """Ctrl+C while an interval runs stops it there, and does not wait for its end."""
+    """Ctrl+C during an interval stops the interval and does not wait for its end."""
 
     def interrupt_at_first_step() -> None:
-        wait_for(settings.run.step_journal.exists, "the first step")
+        assert wait_until(settings.run.step_journal.exists, timeout_seconds=WAIT_SECONDS)
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
     variant = RemoteVariant("cron", settings.run.path / "host.log")
@@ -114,7 +114,7 @@ def test_an_interrupt_ends_what_is_at_work(settings: RunSettings) -> None:
 def test_an_unknown_variant_and_a_missing_environment_are_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Each is one line that says what to choose or what to make."""
+    """Each error is one line with the variants to choose from or the command to run."""
     monkeypatch.setattr(sys, "prefix", str(tmp_path / "tests"))
     with pytest.raises(PipelineError, match="no variant 'luigi'; choose from cron, airflow"):
         environments.interpreter("luigi")
@@ -122,13 +122,23 @@ def test_an_unknown_variant_and_a_missing_environment_are_named(
         environments.interpreter("cron")
 
 
+def test_children_may_compile_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment for child processes lacks what keeps Python from caching modules."""
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setenv("KEPT", "1")
+    monkeypatch.setenv("LEFT_OUT", "1")
+    inherited = inherited_environment(without=["LEFT_OUT"])
+    assert inherited["KEPT"] == "1"
+    assert not {"PYTHONDONTWRITEBYTECODE", "LEFT_OUT"} & inherited.keys()
+
+
 def test_what_a_tree_uses_includes_its_children() -> None:
     """Memory and CPU time of a grandchild count, and pages that two processes share count once."""
     shell = [sys.executable, "-c", f"import subprocess; subprocess.run({GREEDY!r})"]
-    with subprocess.Popen(shell) as process, watched(process.pid, every_seconds=0.1) as usage:
-        while usage.cpu_seconds < 1.9:
-            time.sleep(0.05)
+    with subprocess.Popen(shell) as process, sampled(process.pid, every_seconds=0.1) as usage:
+        wait_until(lambda: usage.cpu_seconds >= 1.9, timeout_seconds=WAIT_SECONDS)
         for member in process_tree(psutil.Process(process.pid)):
             member.kill()
+    assert usage.cpu_seconds >= 1.9
     assert usage.processes == 3
     assert 2 * HUNDRED_MEGABYTES < usage.peak_bytes < 3 * HUNDRED_MEGABYTES

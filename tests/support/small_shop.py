@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 
 from ecommerce_pipeline.interval import days
 from pipeline_verification.conformance.scripted_dataset import ScriptedDataset, changes
-from pipeline_verification.oracle.history import IntervalRun, SourceAdvanced
+from pipeline_verification.oracle.history import IntervalSucceeded, SourceAdvanced
 
 FIRST_DAY, LAST_DAY = date(2025, 1, 1), date(2025, 1, 2)
 MORNING = datetime(2025, 1, 1, 8, tzinfo=UTC)
@@ -84,5 +84,5 @@ SMALL_SHOP = ScriptedDataset(
 DAY_BY_DAY = tuple(
     event
     for interval in days(FIRST_DAY, 2)
-    for event in (SourceAdvanced(interval.start.date()), IntervalRun(interval))
+    for event in (SourceAdvanced(interval.start.date()), IntervalSucceeded(interval))
 )

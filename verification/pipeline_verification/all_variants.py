@@ -1,11 +1,10 @@
-"""The pipeline all ways: each variant's own command, one after the other, and one table.
+"""Runs each variant's own command with the same options, and compares what each leaves.
 
 python -m pipeline_verification.all_variants --days 3
 """
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import threading
@@ -19,10 +18,11 @@ from rich.console import Console
 from rich.table import Table
 
 from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.execution.processes import inherited_environment
 from ecommerce_pipeline.harness.command_line import command_of, run_cli
-from ecommerce_pipeline.harness.driver import Options, plan
+from ecommerce_pipeline.harness.driver import RunOptions, plan
 from ecommerce_pipeline.interval import DataInterval
-from ecommerce_pipeline.interval_run import FAILED, SUCCESS, IntervalRun
+from ecommerce_pipeline.interval_run import FAILED, SUCCESS
 from ecommerce_pipeline.reporting import formatting
 from ecommerce_pipeline.run_directory import RunDirectory
 from pipeline_verification import checks
@@ -34,8 +34,9 @@ from pipeline_verification.harness.environments import (
     variant_folder,
     variant_names,
 )
-from pipeline_verification.harness.process_tree import Usage, watched
-from pipeline_verification.oracle.history import runs_day_by_day
+from pipeline_verification.harness.process_tree import Usage, sampled
+from pipeline_verification.harness.text_table import text_table
+from pipeline_verification.verdict import all_of, verify
 
 RUNS = ROOT / "runs"
 INTERRUPTED = 130
@@ -43,18 +44,18 @@ FindInterpreter = Callable[[str], Path]
 
 
 @dataclass(slots=True)
-class Way:
-    """How one variant's run went.
+class VariantRun:
+    """The run of one variant.
 
     Attributes:
         name: the variant.
         run: its folder.
-        seconds: how long its command took; 0 where it was not started.
-        peak_bytes: the most memory that all its processes held at once, shared pages divided.
-        finished: what it recorded; None where it did not come so far.
+        seconds: how long its command took; 0 when it was not started.
+        peak_bytes: the maximum memory of its process tree, in proportional set size.
+        finished: its run record; None when it wrote none.
         failure: why it did not succeed, in one line; None when it did.
-        oracle: whether everything it left is as computed from the data set.
-        control: whether it is as the control left it; None for the control itself.
+        oracle: whether it is right by ``verdict.RUN_CHECKS``; None when that was not checked.
+        control: whether it equals the control; None for the control itself.
     """
 
     name: str
@@ -68,102 +69,107 @@ class Way:
 
     @property
     def passed(self) -> bool:
-        """Whether it ran to its end and is equal to everything it was compared with."""
-        found = [check for check in (self.oracle, self.control) if check is not None]
-        return self.failure is None and bool(found) and all(check.passed for check in found)
+        """Whether the run succeeded, was checked, and passed every check."""
+        results = [check for check in (self.oracle, self.control) if check is not None]
+        return self.failure is None and bool(results) and all(check.passed for check in results)
 
     @property
-    def fault(self) -> str:
-        """What is wrong, or an empty text."""
-        checked = {"the oracle": self.oracle, "the control": self.control}
-        unequal = (
-            f"differs from {n}: {c.detail}" for n, c in checked.items() if c and not c.passed
+    def problem(self) -> str:
+        """The failure or the first difference; empty when there is none."""
+        compared = {"the oracle": self.oracle, "the control": self.control}
+        differences = (
+            f"differs from {n}: {c.detail}" for n, c in compared.items() if c and not c.passed
         )
-        return self.failure or next(unequal, "")
+        return self.failure or next(differences, "")
 
 
 @dataclass(slots=True)
-class AllWays:
+class AllVariants:
     """Runs variants with the same options and compares what they leave.
 
     Attributes:
         arguments: the options as they were given, without the folder.
-        options: the same, read.
+        options: the same, parsed.
         variants: the names; the first is the control.
         find_interpreter: the Python of a variant's environment.
-        console: where everything is shown.
+        console: where everything is printed.
     """
 
     arguments: Sequence[str]
-    options: Options
+    options: RunOptions
     variants: Sequence[str] = field(default_factory=variant_names)
     find_interpreter: FindInterpreter = interpreter
     console: Console = field(default_factory=lambda: Console(highlight=False, soft_wrap=True))
 
-    def run(self) -> list[Way]:
-        """Run and check one variant after the other; what fails with one does not stop the rest."""
-        ways: list[Way] = []
+    def run(self) -> list[VariantRun]:
+        """Run and check one variant after the other; a failure does not stop the others."""
+        variant_runs: list[VariantRun] = []
         for name in self.variants:
             self.console.rule(name, align="left", characters="─")
-            way = Way(name, RunDirectory(self.options.run_dir / name))
+            variant_run = VariantRun(name, RunDirectory(self.options.run_dir / name))
             try:
-                self._run_one(way)
-                self._prove(way, ways[0] if ways else None)
+                self._run_one(variant_run)
+                self._check(variant_run, variant_runs[0] if variant_runs else None)
             except Exception as error:
-                way.failure = " ".join(str(error).split()) or type(error).__name__
-            if way.fault:
-                self.console.print(f"{name}: {way.fault}", markup=False)
-            ways.append(way)
-        return ways
+                variant_run.failure = " ".join(str(error).split()) or type(error).__name__
+            if variant_run.problem:
+                self.console.print(f"{name}: {variant_run.problem}", markup=False)
+            variant_runs.append(variant_run)
+        return variant_runs
 
-    def _run_one(self, way: Way) -> None:
-        """Run the variant's command and read what it recorded, unless it ended before that.
+    def _run_one(self, variant_run: VariantRun) -> None:
+        """Run the variant's command and read its run record.
 
         Raises:
             PipelineError: its environment is missing.
         """
-        script = variant_folder(way.name) / "run.py"
-        command = [str(self.find_interpreter(way.name)), str(script), *self.arguments]
-        earlier = _written(way.run.record)
+        name, run = variant_run.name, variant_run.run
+        script = variant_folder(name) / "run.py"
+        command = [str(self.find_interpreter(name)), str(script), *self.arguments]
+        earlier = _modified(run.record)
         begun = time.monotonic()
-        usage, errors = _watch([*command, "--run-dir", str(way.run.path)])
-        way.seconds, way.peak_bytes = time.monotonic() - begun, usage.peak_bytes
-        if _written(way.run.record) == earlier:
-            way.failure = errors[-1].removeprefix("error: ") if errors else "it left no run record"
+        usage, errors = _run_command([*command, "--run-dir", str(run.path)])
+        variant_run.seconds, variant_run.peak_bytes = time.monotonic() - begun, usage.peak_bytes
+        # A command that ends at once leaves the record of an earlier run as it is.
+        if _modified(run.record) == earlier:
+            variant_run.failure = _last_error(errors) or "it left no run record"
             return
-        way.finished = FinishedRun.read(way.run.path)
-        if way.finished.state != SUCCESS:
-            way.failure = _why(way.finished, errors)
+        variant_run.finished = FinishedRun.read(run.path)
+        if variant_run.finished.state != SUCCESS:
+            variant_run.failure = _why(variant_run.finished, errors)
 
-    def _prove(self, way: Way, control: Way | None) -> None:
-        """Hold what the run left against the oracle, and against the control."""
-        if way.finished is None or way.failure is not None:
+    def _check(self, variant_run: VariantRun, control: VariantRun | None) -> None:
+        """Compare what the run left with the oracle, and with the control."""
+        if variant_run.finished is None or variant_run.failure is not None:
             return
-        self.console.print(f"{way.name}: comparing", markup=False)
-        run, fact = way.run, checks.size(way.run.warehouse)
-        way.oracle = Check.of(_against_oracle(way.finished, self.options.source), fact)
+        self.console.print(f"{variant_run.name}: comparing", markup=False)
+        run = variant_run.run
+        size = checks.warehouse_size(run.warehouse)
+        evidence = variant_run.finished.evidence(self.options.source)
+        variant_run.oracle = all_of(verify(evidence), size)
         if control is None:
             return
         missing = control.finished is None or control.failure is not None
-        faults = ["there is no control"] if missing else checks.against(run, control.run)
-        way.control = Check.of(faults, fact)
+        problems = ["there is no control"] if missing else checks.other_run(run, control.run)
+        variant_run.control = Check.of(problems, size)
 
 
-def _watch(command: Sequence[str]) -> tuple[Usage, list[str]]:
-    """Run a command whose output is shown; what its processes used, and what it said of errors."""
+def _run_command(command: Sequence[str]) -> tuple[Usage, list[str]]:
+    """Run a command that prints to our output; its usage and the lines of its standard error."""
     errors: list[str] = []
     with subprocess.Popen(
         command,
-        env={k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"},
+        env=inherited_environment(),
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        start_new_session=True,  # Ctrl+C reaches us alone, and we tell it once
+        # Ctrl+C would reach the command directly and a second time through our SIGTERM.
+        start_new_session=True,
     ) as process:
         reader = threading.Thread(target=_repeat, args=[process.stderr, errors])
         reader.start()
         try:
-            with watched(process.pid) as usage:
+            with sampled(process.pid) as usage:
                 process.wait()
         except BaseException:
             process.terminate()
@@ -175,16 +181,20 @@ def _watch(command: Sequence[str]) -> tuple[Usage, list[str]]:
 
 
 def _repeat(lines: Iterable[str], kept: list[str]) -> None:
-    """Show lines as they come, and keep those that are not empty."""
+    """Print lines as they come, and keep those that are not empty."""
     for line in lines:
         sys.stderr.write(line)
         if line.strip():
             kept.append(line.strip())
 
 
-def _written(file: Path) -> int | None:
-    """When a file was written; None where there is none."""
+def _modified(file: Path) -> int | None:
+    """A file's modification time in nanoseconds; None when there is no file."""
     return file.stat().st_mtime_ns if file.exists() else None
+
+
+def _last_error(errors: Sequence[str]) -> str:
+    return errors[-1].removeprefix("error: ") if errors else ""
 
 
 def _why(finished: FinishedRun, errors: Sequence[str]) -> str:
@@ -193,61 +203,42 @@ def _why(finished: FinishedRun, errors: Sequence[str]) -> str:
         failed = ", ".join(step.name for step in run.steps if step.state == FAILED)
         if failed:
             return f"{failed} failed in {DataInterval.parse(run.interval).label}"
-    return errors[-1].removeprefix("error: ") if errors else f"the run ended as {finished.state}"
+    return _last_error(errors) or f"the run ended as {finished.state}"
 
 
-def _against_oracle(run: FinishedRun, source_url: str) -> list[object]:
-    """In what tables, published copy or steps of a run differ from what they must be."""
-    expected = run.expected_tables(source_url)
-    whole = runs_day_by_day(run.history)
-    return [
-        *checks.against_oracle(run.folder, expected, whole_history=whole),
-        *checks.published(run.folder),
-        *(fault for one in _latest(run) for fault in checks.steps_ran(one)),
-        *(fault for one in _latest(run) for fault in checks.steps_in_order(one)),
-    ]
-
-
-def _latest(run: FinishedRun) -> list[IntervalRun]:
-    """The latest run of each interval; a failed one may stand before it."""
-    return list({one.interval: one for one in run.intervals}.values())
-
-
-def table(ways: Sequence[Way]) -> Table:
+def table(variant_runs: Sequence[VariantRun]) -> Table:
     """One line for each variant."""
-    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    shown.add_column("variant")
-    for title in ("oracle", "control"):
-        shown.add_column(title)
-    for title in ("intervals", "steps", "time", "peak memory"):
-        shown.add_column(title, justify="right")
-    for way in ways:
-        shown.add_row(way.name, _word(way, way.oracle), _word(way, way.control), *_numbers(way))
-    return shown
+    titles = ("variant", "oracle", "control", "intervals", "steps", "time", "peak memory")
+    rows = (
+        (run.name, _word(run, run.oracle), _word(run, run.control), *_numbers(run))
+        for run in variant_runs
+    )
+    return text_table(titles, rows, left=3)
 
 
-def _word(way: Way, check: Check | None) -> str:
-    if way.failure is not None:
+def _word(variant_run: VariantRun, check: Check | None) -> str:
+    if variant_run.failure is not None:
         return "failed"
     if check is None:
-        return "is it"
+        return "control"
     return "equal" if check.passed else "DIFFERS"
 
 
-def _numbers(way: Way) -> tuple[str, ...]:
-    if way.finished is None:
+def _numbers(variant_run: VariantRun) -> tuple[str, ...]:
+    finished = variant_run.finished
+    if finished is None:
         return ()
-    runs = [run for run in way.finished.intervals if run.state == SUCCESS]
-    steps = sum(step.state == SUCCESS for run in way.finished.intervals for step in run.steps)
-    memory = f"{way.peak_bytes / 1_000_000:,.0f} MB"
-    return str(len(runs)), str(steps), formatting.duration(way.seconds), memory
+    intervals = sum(run.state == SUCCESS for run in finished.intervals)
+    steps = sum(step.state == SUCCESS for run in finished.intervals for step in run.steps)
+    memory = f"{variant_run.peak_bytes / 1_000_000:,.0f} MB"
+    return str(intervals), str(steps), formatting.duration(variant_run.seconds), memory
 
 
-def places(way: Way) -> Iterator[str]:
-    """Where what a variant made is."""
-    run = way.run
-    if way.finished is None:
-        yield f"{way.name}\n  nothing was made"
+def places(variant_run: VariantRun) -> Iterator[str]:
+    """Lines with the paths of what a variant made."""
+    run = variant_run.run
+    if variant_run.finished is None:
+        yield f"{variant_run.name}\n  nothing was made"
         return
     found = {
         "warehouse": run.warehouse,
@@ -255,46 +246,47 @@ def places(way: Way) -> Iterator[str]:
         "run record": run.record,
         "logs": run.step_journal.parent,
     }
-    yield way.name
+    yield variant_run.name
     for name, path in found.items():
         yield f"  {name:<10} {path if path.exists() else 'not made'}"
 
 
-def compare_all(all_ways: AllWays) -> bool:
-    """Run all ways and show the outcome; whether every variant ran and is equal."""
-    ways = all_ways.run()
-    say = all_ways.console.print
+def compare_all(all_variants: AllVariants) -> bool:
+    """Run all variants and print the result; whether every one ran and is equal."""
+    variant_runs = all_variants.run()
+    say = all_variants.console.print
     say("")
-    for way in ways:
-        for line in places(way):
+    for variant_run in variant_runs:
+        for line in places(variant_run):
             say(line, markup=False)
     say("")
-    say(table(ways))
-    for way in ways:
-        if way.fault:
-            say(f"\n{way.name}: {way.fault}", markup=False)
-    return all(way.passed for way in ways)
+    say(table(variant_runs))
+    for variant_run in variant_runs:
+        if variant_run.problem:
+            say(f"\n{variant_run.name}: {variant_run.problem}", markup=False)
+    return all(variant_run.passed for variant_run in variant_runs)
 
 
 def main(arguments: Sequence[str], find_interpreter: FindInterpreter = interpreter) -> None:
-    """Read the options, run all ways, and exit: 0 all equal, 1 not so, 2 usage, 130 Ctrl+C."""
+    """Read the options, run all variants, and exit: 0 all equal, 1 not so, 2 usage, 130 Ctrl+C."""
 
-    def run(options: Options) -> None:
+    def run(options: RunOptions) -> None:
         if options.keep_up:
             raise PipelineError(
                 "--keep-up leaves the pages of one variant up, not of all",
                 f"name one: nox -s {variant_names()[-1]} -- --keep-up",
             )
-        plan(options)
+        plan(options)  # an option that does not fit is refused before any variant starts
+        all_variants = AllVariants(arguments, options, find_interpreter=find_interpreter)
         try:
-            passed = compare_all(AllWays(arguments, options, find_interpreter=find_interpreter))
+            passed = compare_all(all_variants)
         except KeyboardInterrupt:
             click.echo("stopped by Ctrl+C, and everything that was started with it", err=True)
             sys.exit(INTERRUPTED)
         sys.exit(0 if passed else 1)
 
-    command = command_of(run, RUNS, "The folder in which each variant has one, made anew.")
-    command.help = "Run the pipeline all ways with the same options and compare what each leaves."
+    command = command_of(run, RUNS, "Holds a folder for each variant, which is emptied first.")
+    command.help = "Run the pipeline under every variant with the same options and compare them."
     run_cli(command)
 
 

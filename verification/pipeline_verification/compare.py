@@ -15,7 +15,7 @@ SAMPLE_ROWS = 5
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One way in which a table differs; ``message`` says what each side holds."""
+    """One difference of a table; ``message`` has both values."""
 
     table: str
     message: str
@@ -26,19 +26,19 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """One of the two relations under comparison: what messages call it, and its name in SQL."""
+    """One of the two relations that are compared: its name in messages, and its name in SQL."""
 
     label: str
     relation: str
 
 
 def compare(left: Path, right: Path, *, schemas: Collection[str] | None = None) -> list[Difference]:
-    """Everything in which two DuckDB files differ; views are not compared.
+    """All differences between two DuckDB files; views are not compared.
 
     Args:
         left: one file.
         right: the other.
-        schemas: compare the tables of these alone; None means every table.
+        schemas: compare only the tables of these schemas; None means every table.
 
     Raises:
         duckdb.Error: a file is missing, locked by a running step, or no DuckDB database.
@@ -66,14 +66,14 @@ def compare_table(
     where: str = "true",
     label: str = "the oracle",
 ) -> list[Difference]:
-    """Everything in which one table of a DuckDB file differs from the expected rows.
+    """All differences between one table of a DuckDB file and the expected rows.
 
     Args:
         warehouse: the DuckDB file.
         name: ``schema.table``.
         expected: the rows in any order, with the columns' exact types.
-        where: an SQL condition; the table's other rows are left out.
-        label: what messages call the expected rows.
+        where: an SQL condition; only the table's rows that satisfy it are compared.
+        label: the name of the expected rows in messages.
 
     Raises:
         duckdb.Error: the file is missing, locked by a running step, or no DuckDB database.
@@ -87,8 +87,8 @@ def compare_table(
         return _differences(connection, name, *sides)
 
 
-def report(differences: Iterable[Difference]) -> str:
-    """The differences as text for a failed assertion, one after the other."""
+def report(differences: Iterable[object]) -> str:
+    """The differences as text for a failed assertion, each on lines of its own."""
     return "\n".join(map(str, differences))
 
 
@@ -102,6 +102,7 @@ def table_names(warehouse: Path, schemas: Collection[str] | None = None) -> set[
 def _open(**files: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection in UTC to which the files are attached under their names, read-only."""
     with duckdb.connect() as connection:
+        # Dates and texts of times with a zone follow the session's zone, not the file's.
         connection.execute("SET TimeZone = 'UTC'")
         for catalog, path in files.items():
             connection.execute(f'ATTACH ? AS "{catalog}" (READ_ONLY)', [str(path)])
@@ -124,6 +125,8 @@ def _differences(
     if columns[0] != columns[1]:
         message = f"columns {columns[0]} in {left.label}, {columns[1]} in {right.label}"
         return [Difference(table, message)]
+    # EXCEPT ALL shows which rows differ, but follows a column's collation, under which 'A' may
+    # equal 'a'. The hash does not, and it alone would not show the rows.
     prints = [_fingerprint(connection, side) for side in (left, right)]
     extra = [_extra_rows(connection, left, right), _extra_rows(connection, right, left)]
     if prints[0] == prints[1] and not any(extra):
@@ -139,7 +142,7 @@ def _columns(connection: duckdb.DuckDBPyConnection, side: _Side) -> str:
 
 
 def _fingerprint(connection: duckdb.DuckDBPyConnection, side: _Side) -> str:
-    """The count and an order-free hash, which sees also what a collation hides from EXCEPT."""
+    """The count of rows and a hash that does not depend on their order."""
     rows = connection.execute(
         f"SELECT count(*), coalesce(sum(hash(side)), 0) FROM {side.relation} AS side"
     ).fetchall()
@@ -148,7 +151,7 @@ def _fingerprint(connection: duckdb.DuckDBPyConnection, side: _Side) -> str:
 
 
 def _extra_rows(connection: duckdb.DuckDBPyConnection, left: _Side, right: _Side) -> str:
-    """The rows that the left holds more often than the right: how many, and the first few."""
+    """The rows that the left has more often than the right: their number and the first few."""
     extra = connection.sql(
         f"""
         SELECT count(*) OVER () AS extra_rows, *

@@ -12,16 +12,20 @@ from ecommerce_pipeline.errors import PipelineError
 
 
 @contextmanager
-def exclusive(path: Path) -> Iterator[None]:
-    """Hold the lock ``path`` for the block.
+def exclusive(path: Path, *, wait: bool = False) -> Iterator[None]:
+    """Hold the lock ``path`` for the block; its file keeps the holder's process id.
+
+    Args:
+        path: the lock's file, made when missing.
+        wait: wait for another holder instead of refusing.
 
     Raises:
-        PipelineError: another process holds it; the message names that process.
+        PipelineError: another process holds it, without ``wait``; the message names that process.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
             raise PipelineError(

@@ -1,1 +1,1 @@
-"""Runs a variant for tests, benchmarks and demonstrations; no production run imports it."""
+"""Runs a variant for tests, benchmarks and demonstrations; production code never imports it."""

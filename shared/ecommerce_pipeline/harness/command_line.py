@@ -1,4 +1,4 @@
-"""The command of every variant's ``run.py``: the same options, the same exit codes."""
+"""The command line of every variant's ``run.py``: the same options and exit codes for all."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 from ecommerce_pipeline.datasets import DATASET_NAMES
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution.processes import exit_on_sigterm
-from ecommerce_pipeline.harness.driver import BACKFILL, DAILY, NO_DATASET, Options, drive
+from ecommerce_pipeline.harness.driver import BACKFILL, DAILY, NO_DATASET, RunOptions, drive
 from ecommerce_pipeline.harness.progress import Progress
 from ecommerce_pipeline.harness.variant import Variant
 from ecommerce_pipeline.interval import parse_day
@@ -21,22 +21,22 @@ from ecommerce_pipeline.interval_run import SUCCESS
 def main(make_variant: Callable[[], Variant], default_run_dir: Path) -> None:
     """Parse the command line, drive the variant, and exit: 0 success, 1 failure, 2 usage."""
 
-    def run(options: Options) -> None:
+    def run(options: RunOptions) -> None:
         record = drive(make_variant(), options, Progress())
         sys.exit(0 if record.state == SUCCESS else 1)
 
-    run_cli(command_of(run, default_run_dir, "The run's folder, made anew."))
+    run_cli(command_of(run, default_run_dir, "The run's folder, emptied first."))
 
 
 def command_of(
-    run: Callable[[Options], None], default_run_dir: Path, run_dir_help: str
+    run: Callable[[RunOptions], None], default_run_dir: Path, run_dir_help: str
 ) -> click.Command:
     """The command line whose options are those of a run.
 
     Args:
-        run: what to do with the options.
-        default_run_dir: the folder where none is given.
-        run_dir_help: what the folder is.
+        run: called with the options.
+        default_run_dir: the default of ``--run-dir``.
+        run_dir_help: the help text of ``--run-dir``.
     """
 
     @click.command(context_settings={"show_default": True})
@@ -54,17 +54,17 @@ def command_of(
         help=run_dir_help,
     )
     @click.option("--keep-up", is_flag=True, help="Leave the tool's pages up until Ctrl+C.")
-    @click.option("--resume", is_flag=True, help="Go on in the run's folder as it is.")
+    @click.option("--resume", is_flag=True, help="Continue in the run's folder as it is.")
     def command(start: str | None, **options: object) -> None:
         exit_on_sigterm()
         first = None if start is None else parse_day(start)
-        run(Options(start=first, **options))  # type: ignore[arg-type]  # click checked them
+        run(RunOptions(start=first, **options))  # type: ignore[arg-type]  # click has checked their types
 
     return command
 
 
 def run_cli(command: click.Command) -> None:
-    """Run a click command; a user's mistake ends in one line and exit code 1, not a traceback."""
+    """Run a click command; a ``PipelineError`` is printed as one line, with exit code 1."""
     try:
         command()
     except PipelineError as error:

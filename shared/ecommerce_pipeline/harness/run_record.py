@@ -1,4 +1,4 @@
-"""The run record, ``run.json``: what ran, as each tool's own API reports it."""
+"""The run record, ``run.json``: the runs and their steps as the tool's own API reports them."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ SCHEMA_VERSION = 1
 
 @dataclass(slots=True)
 class RunRecord:
-    """Everything a reader of the run needs; ``history`` is enough to compute it anew.
+    """The record of a run; from ``history`` the oracle can compute every table.
 
     Attributes:
         variant: ``airflow``, ``dagster``, ``prefect``, ``cron`` or a further one.
         versions: the versions of Python and of the packages that matter.
-        dataset: ``{"name": …, "options": {…}}``; the name is ``none`` for a foreign source.
+        dataset: ``{"name": …, "options": {…}}``; the name is ``none`` for an existing database.
         source: the kind of source database, or its URL without the password.
         mode: ``daily`` or ``backfill``.
         history: in order, ``{"advance": DAY}`` and ``{"interval": INTERVAL, "state": …}``.
@@ -48,15 +48,21 @@ class RunRecord:
     state: str = RUNNING
 
     def write(self, path: Path) -> None:
-        """Replace the file atomically; its content is valid by the published schema."""
+        """Replace the file atomically.
+
+        Raises:
+            jsonschema.ValidationError: the record breaks ``run.schema.json``; no file changes.
+        """
         values = {"schema_version": SCHEMA_VERSION, **to_json(self)}
+        # A tool reports its states in its own words: one that a variant does not translate is an
+        # error here, not in a reader of the file.
         jsonschema.validate(values, schema())
         with atomic_file(path, point="record") as temporary:
             temporary.write_text(json.dumps(values, indent=2) + "\n")
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The record's values, checked against the published schema.
+    """The record's values, validated by ``run.schema.json``.
 
     Raises:
         PipelineError: there is no such file, or it is not a run record.

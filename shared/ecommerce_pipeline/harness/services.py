@@ -1,4 +1,4 @@
-"""A tool's long-running command as a process: logged, started again, and stopped as a whole."""
+"""A tool's long-running command: started, logged, restarted, and stopped with its children."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ RESTARTS = 5
 
 
 class Service:
-    """A command that is to stay up; its output goes to a log.
+    """A command that must stay up; its output is appended to a log.
 
-    It leads a session of its own: Ctrl+C does not reach it, and whatever it starts can be found
-    by that session, even after it was killed. On Linux the kernel also ends it when the thread
-    that started it dies.
+    It leads a session of its own. Ctrl+C does not reach it, and all processes that it starts can
+    be found by the session, even after it was killed. On Linux the kernel also terminates it when
+    the thread that started it ends.
     """
 
     def __init__(
@@ -37,32 +37,35 @@ class Service:
         self.process = self._spawn()
 
     def raise_if_exited(self) -> None:
-        """While it starts: do nothing.
+        """Check that it still runs; for the time in which it starts.
 
         Raises:
-            PipelineError: it has ended; the message names its log.
+            PipelineError: it has exited; the hint names its log.
         """
         if self.process.poll() is not None:
             raise PipelineError(f"{self.name} ended at once", f"read {self._log}")
 
     def restart_if_exited(self) -> None:
-        """Do what a service manager would: start it again where it has ended.
-
-        What the ended one left behind is killed first, so that no task runs beside its retry.
+        """Start it again when it has exited, as a service manager would.
 
         Raises:
-            PipelineError: it has ended too often; the message names its log.
+            PipelineError: it has exited ``RESTARTS`` + 1 times; the hint names its log.
         """
         if self.process.poll() is None:
             return
         if self._restarts_left == 0:
             raise PipelineError(f"{self.name} ended {RESTARTS + 1} times", f"read {self._log}")
         self._restarts_left -= 1
+        # A task of the dead service may still run, and must not run beside its own retry.
         self._kill_session()
         self.process = self._spawn()
 
     def stop(self) -> None:
-        """Ask it to end (SIGTERM), then kill whatever is left of it and of all it started."""
+        """Send SIGTERM, wait ``STOP_SECONDS``, then kill what is left of its session."""
+        # SIGTERM lets the tool write its state and release its locks. It is sent to the service
+        # alone: the tool stops its children in its own order. What ignores SIGTERM, or was
+        # started in a process group of its own, would outlive the service and write into the next
+        # run; the kill of the whole session reaches that, too.
         self.process.terminate()
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(STOP_SECONDS)
@@ -82,7 +85,7 @@ class Service:
             )
 
     def _kill_session(self) -> None:
-        """Kill the session's processes; those with a process group of their own are still in it."""
+        """Kill every process of the session, whatever its process group and parent."""
         for pid in psutil.pids():
             with suppress(ProcessLookupError, PermissionError):
                 if os.getsid(pid) == self.process.pid:

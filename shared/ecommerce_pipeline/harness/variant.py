@@ -15,10 +15,10 @@ PIPELINE, NO_OP = "pipeline", "noop"
 
 
 class Variant(Protocol):
-    """One way to run the pipeline; ``VARIANT`` of its ``run.py`` makes it.
+    """The pipeline under one tool; ``VARIANT`` in its ``run.py`` creates it.
 
-    ``VARIANT()`` runs ``pipeline.py``; ``VARIANT(NO_OP)`` runs ``noop.py``, which has as many
-    steps in the same order that do nothing.
+    ``VARIANT()`` runs ``pipeline.py``; ``VARIANT(NO_OP)`` runs ``noop.py``, which has the same
+    steps in the same order, all of which do nothing.
 
     Attributes:
         name: the folder's name without ``_impl``.
@@ -39,7 +39,7 @@ class Variant(Protocol):
 
     @property
     def addresses(self) -> Mapping[str, str]:
-        """Where the running tool's pages are, by their titles; empty where it has none."""
+        """The URLs of the running tool's pages by title; empty when it has none."""
 
     def stop(self) -> None:
         """Stop everything that ``start`` started; also after a failed start."""
@@ -52,12 +52,12 @@ V = TypeVar("V", bound=Variant)
 def started(
     variant: V, settings: RunSettings, say: Callable[[str], None] = lambda line: None
 ) -> Iterator[V]:
-    """Start the variant for the block and stop it whatever happens, a failed start included.
+    """Start the variant for the block, and always stop it, also after a failed start.
 
     Args:
         variant: the variant, not started yet.
-        settings: what it is started with.
-        say: told before it starts and before it stops.
+        settings: the settings of the run.
+        say: called with a line before the start and before the stop.
     """
     try:
         say(f"{variant.name}: starting")
@@ -70,9 +70,9 @@ def started(
 
 @contextmanager
 def shared_step_server(pipeline: str) -> Iterator[dict[str, str]]:
-    """Run a step server for the block; yield the environment by which steps find it.
+    """Run a step server for the block; yield the environment variable that names it.
 
-    Steps that do nothing need none: for ``NO_OP`` the environment is empty.
+    For ``NO_OP`` no server runs, and the environment is empty.
     """
     if pipeline == NO_OP:
         yield {}

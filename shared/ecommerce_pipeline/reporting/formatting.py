@@ -1,15 +1,71 @@
-"""How numbers, times and intervals are written for people."""
+"""How numbers, money, measurements, times and intervals are written for people.
+
+The dashboard, the notifications, the tables of a terminal and the documentation site all use it.
+The site and the tools' parsers import it, so it imports neither dbt nor DuckDB, pandas or pyarrow.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from ecommerce_pipeline.interval import DataInterval
 
 MINUS = "\N{MINUS SIGN}"
+TIMES = "\N{MULTIPLICATION SIGN}"
 _SPANS = ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
 _UNITS = ((Decimal(10) ** 9, "B"), (Decimal(10) ** 6, "M"), (Decimal(10) ** 3, "k"))
+
+
+def number(value: float) -> str:
+    """Three significant digits: ``1,234``, ``45.6``, ``0.457``, ``0.079``.
+
+    All digits before the decimal point are kept, and at most three after it, as the committed
+    results have no more.
+    """
+    if value == round(value) or abs(value) >= 99.95:
+        return f"{value:,.0f}"
+    digits_before_point = math.floor(math.log10(abs(value))) + 1
+    return f"{value:.{min(3, 3 - digits_before_point)}f}"
+
+
+def quantity(value: float, unit: str) -> str:
+    """A number with its unit, which may be empty: ``45.6 MB``."""
+    return f"{number(value)} {unit}".rstrip()
+
+
+def spread(summary: Mapping[str, Any], unit: str) -> str:
+    """The median with its unit, and the range in brackets where the samples differ.
+
+    Args:
+        summary: of samples: ``median``, ``min`` and ``max``.
+        unit: of the samples; may be empty.
+    """
+    return f"{quantity(summary['median'], unit)} {value_range(summary)}".rstrip()
+
+
+def value_range(summary: Mapping[str, Any]) -> str:
+    """The samples' range in brackets; empty where both ends are written the same."""
+    low, high = number(summary["min"]), number(summary["max"])
+    return "" if low == high else f"({low}\N{EN DASH}{high})"
+
+
+def ratio(summary: Mapping[str, Any]) -> str:
+    """The median ratio to the control, after a multiplication sign; empty where there is none."""
+    found = summary.get("ratio")
+    if not found:
+        return ""
+    median = found["median"]
+    shown = f"{median:.2f}" if median < 10 else number(median)
+    return f"{TIMES}\N{NARROW NO-BREAK SPACE}{shown}"
+
+
+def seconds_or_never(seconds: float | None) -> str:
+    """Seconds until something happened: ``0.5 s``; ``never`` for None."""
+    return "never" if seconds is None else f"{seconds:g} s"
 
 
 def money(amount: Decimal) -> str:

@@ -49,7 +49,7 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class RunSummary:
     """What is known about the run; None where it could not be read.
 
     Attributes:
@@ -65,16 +65,16 @@ class Facts:
     slowest: tuple[str, float] | None = None
 
 
-def success(context: StepContext, facts: Facts) -> Message:
+def success(context: StepContext, summary: RunSummary) -> Message:
     """Tell what was published and where the dashboard is."""
     fields = {"Interval": formatting.interval(context.interval)}
-    if facts.totals is not None:
-        fields["Revenue"] = formatting.money(facts.totals.revenue)
-        fields["Orders"] = f"{facts.totals.orders:,}"
-        fields["Customers"] = f"{facts.totals.customers:,}"
-    if facts.manifest is not None:
-        fields["Rows published"] = f"{sum(t.rows for t in facts.manifest.tables.values()):,}"
-    fields |= _durations(facts)
+    if summary.totals is not None:
+        fields["Revenue"] = formatting.money(summary.totals.revenue)
+        fields["Orders"] = f"{summary.totals.orders:,}"
+        fields["Customers"] = f"{summary.totals.customers:,}"
+    if summary.manifest is not None:
+        fields["Rows published"] = f"{sum(t.rows for t in summary.manifest.tables.values()):,}"
+    fields |= _durations(summary)
     return _message(
         context,
         step=None,
@@ -85,9 +85,9 @@ def success(context: StepContext, facts: Facts) -> Message:
     )
 
 
-def failure(context: StepContext, step: str, reason: str, facts: Facts) -> Message:
+def failure(context: StepContext, step: str, reason: str, summary: RunSummary) -> Message:
     """Tell which step failed and why, what readers still see, and where the log is."""
-    seen = "nothing yet" if facts.manifest is None else _through(facts.manifest)
+    seen = "nothing yet" if summary.manifest is None else _through(summary.manifest)
     reason = _without_secrets(reason, context).replace("```", "'''")
     return _message(
         context,
@@ -97,7 +97,7 @@ def failure(context: StepContext, step: str, reason: str, facts: Facts) -> Messa
             "Interval": formatting.interval(context.interval),
             "Step": step,
             "Readers see": seen,
-            **_durations(facts),
+            **_durations(summary),
         },
         body=[SectionBlock(text=_markdown(reason, SECTION_LIMIT, around="```"))],
         footer=f"Log: {context.run.step_log(step, context.interval)}",
@@ -147,12 +147,12 @@ def _markdown(text: str, limit: int, around: str = "") -> MarkdownTextObject:
     return MarkdownTextObject(text=f"{around}{escape(text, room)}{around}", verbatim=True)
 
 
-def _durations(facts: Facts) -> dict[str, str]:
+def _durations(summary: RunSummary) -> dict[str, str]:
     fields = {}
-    if facts.elapsed_seconds is not None:
-        fields["Duration"] = formatting.duration(facts.elapsed_seconds)
-    if facts.slowest is not None:
-        step, seconds = facts.slowest
+    if summary.elapsed_seconds is not None:
+        fields["Duration"] = formatting.duration(summary.elapsed_seconds)
+    if summary.slowest is not None:
+        step, seconds = summary.slowest
         fields["Slowest step"] = f"{step}, {formatting.duration(seconds)}"
     return fields
 

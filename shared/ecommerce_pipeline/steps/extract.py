@@ -61,12 +61,12 @@ def extract_table(context: StepContext, table: Table) -> StepResult:
                 )
                 key_rows = _write(keys_file, landing.key_schema(table), source.read_keys(table))
                 keys = FileDigest.of(keys_file, key_rows)
-            facts = FileDigest.of(rows_file, rows)
+            digest = FileDigest.of(rows_file, rows)
         sidecar = Sidecar(
-            table.name, context.interval, facts, sums, datetime.now(UTC), keys, warnings
+            table.name, context.interval, digest, sums, datetime.now(UTC), keys, warnings
         )
         landing.write_sidecar(path, sidecar, table.arrow_schema)
-    details: dict[str, str | int | float] = {"bytes": facts.bytes}
+    details: dict[str, str | int | float] = {"bytes": digest.bytes}
     if warnings:
         details["warnings"] = "; ".join(warnings)
     return StepResult(rows={table.name: rows}, details=details)

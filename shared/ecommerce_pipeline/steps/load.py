@@ -5,7 +5,6 @@ The outcome depends on which rows were ever landed, not on the order or the numb
 
 from __future__ import annotations
 
-import glob
 from pathlib import Path
 
 import duckdb
@@ -16,6 +15,8 @@ from ecommerce_pipeline.files.crash_points import crash_point
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.result import StepResult
 from ecommerce_pipeline.storage import landing, warehouse
+from ecommerce_pipeline.storage.parquet import parquet_pattern
+from ecommerce_pipeline.storage.raw import create_tables, row_version
 
 
 def load_raw(context: StepContext) -> StepResult:
@@ -29,7 +30,7 @@ def load_raw(context: StepContext) -> StepResult:
     rows = {table.name: landing.verify(table, path).rows for table, path in files.items()}
     with warehouse.connect(context.run.warehouse) as connection:
         with warehouse.transaction(connection):
-            _create_tables(connection)
+            create_tables(connection)
             for table, path in files.items():
                 _merge(connection, table, path)
                 _note_interval(connection, table, context.interval, rows[table.name])
@@ -37,24 +38,6 @@ def load_raw(context: StepContext) -> StepResult:
             crash_point("load:before_commit")
         crash_point("load:after_commit")
     return StepResult(rows=rows)
-
-
-def _create_tables(connection: duckdb.DuckDBPyConnection) -> None:
-    connection.execute("CREATE SCHEMA IF NOT EXISTS raw")
-    for table in TABLES:
-        columns = ", ".join(
-            f'"{c.name}" {c.type.duckdb}{"" if c.nullable else " NOT NULL"}' for c in table.columns
-        )
-        connection.execute(f'CREATE TABLE IF NOT EXISTS raw."{table.name}" ({columns})')
-    connection.execute(
-        "CREATE TABLE IF NOT EXISTS raw.current_customer_keys"
-        " (id BIGINT NOT NULL, as_of TIMESTAMPTZ NOT NULL)"
-    )
-    connection.execute(
-        "CREATE TABLE IF NOT EXISTS raw.loaded_intervals (table_name VARCHAR NOT NULL,"
-        " interval_start TIMESTAMPTZ NOT NULL, interval_end TIMESTAMPTZ NOT NULL,"
-        " row_count BIGINT NOT NULL)"
-    )
 
 
 def _merge(connection: duckdb.DuckDBPyConnection, table: Table, path: Path) -> None:
@@ -80,19 +63,8 @@ def _merge(connection: duckdb.DuckDBPyConnection, table: Table, path: Path) -> N
             THEN UPDATE
         WHEN NOT MATCHED THEN INSERT
         """,
-        [parquet_argument(path)],
+        [parquet_pattern(path)],
     )
-
-
-def parquet_argument(path: Path) -> str:
-    """The path as ``read_parquet`` takes it, which reads ``*`` and the like as patterns."""
-    return glob.escape(str(path))
-
-
-def row_version(table: Table, alias: str) -> str:
-    """The SQL row value by which two versions of a row compare; the greater one wins."""
-    names = ("updated_at", *table.column_names)
-    return "row(" + ", ".join(f'{alias}."{name}"' for name in names) + ")"
 
 
 def _note_interval(
@@ -122,5 +94,5 @@ def _replace_current_customer_keys(
     connection.execute("DELETE FROM raw.current_customer_keys")
     connection.execute(
         "INSERT INTO raw.current_customer_keys SELECT id, ? FROM read_parquet(?)",
-        [end, parquet_argument(path)],
+        [end, parquet_pattern(path)],
     )

@@ -1,4 +1,4 @@
-"""Telling people how a run went: Slack Block Kit by webhook, or a line in a file without one.
+"""Notifications of how a run went: Slack Block Kit by webhook, or a line in a file without one.
 
 No failure in here fails the data: it becomes the result's ``warning``, and the message goes to
 the file instead. An interval that runs again notifies again, under the same ``id``.
@@ -10,6 +10,7 @@ import logging
 import re
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from urllib.error import URLError
 
 from slack_sdk.http_retry import (
@@ -27,7 +28,7 @@ from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.files import json_lines
 from ecommerce_pipeline.files.crash_points import crash_point
 from ecommerce_pipeline.reporting import slack_message, totals
-from ecommerce_pipeline.reporting.slack_message import Facts, Message
+from ecommerce_pipeline.reporting.slack_message import Message, RunSummary
 from ecommerce_pipeline.result import StepResult
 from ecommerce_pipeline.storage import journal
 from ecommerce_pipeline.storage.published import open_published
@@ -43,27 +44,26 @@ _SILENT = logging.Logger("slack", logging.CRITICAL + 1)
 
 
 def notify_success(context: StepContext, *, timeout_seconds: int = TIMEOUT_SECONDS) -> StepResult:
-    """Tell that the interval was published; never raises.
+    """Notify that the interval was published; never raises.
 
     ``details`` say where the message went and hold a ``warning`` where something went wrong.
     """
-    return _notify(context, lambda facts: slack_message.success(context, facts), timeout_seconds)
+    return _notify(context, partial(slack_message.success, context), timeout_seconds)
 
 
 def notify_failure(
     context: StepContext, step: str, reason: str, *, timeout_seconds: int = TIMEOUT_SECONDS
 ) -> StepResult:
-    """Tell that ``step`` failed for good, and why; never raises. The details are as above."""
-    return _notify(
-        context, lambda facts: slack_message.failure(context, step, reason, facts), timeout_seconds
-    )
+    """Notify that ``step`` failed for good, and why; never raises. The details are as above."""
+    compose = partial(slack_message.failure, context, step, reason)
+    return _notify(context, compose, timeout_seconds)
 
 
 def _notify(
-    context: StepContext, compose: Callable[[Facts], Message], timeout_seconds: int
+    context: StepContext, compose: Callable[[RunSummary], Message], timeout_seconds: int
 ) -> StepResult:
     warnings: list[str] = []
-    content = compose(_facts(context, warnings))
+    content = compose(_run_summary(context, warnings))
     if context.slack_webhook_url:
         problem = _post(context.slack_webhook_url, content, timeout_seconds)
         if problem is None:
@@ -85,8 +85,8 @@ def _result(sent_to: str, warnings: list[str]) -> StepResult:
     )
 
 
-def _facts(context: StepContext, warnings: list[str]) -> Facts:
-    """What there is to tell; a message without numbers is better than none."""
+def _run_summary(context: StepContext, warnings: list[str]) -> RunSummary:
+    """What the message says; one without numbers is better than none."""
     elapsed = slowest = None
     try:
         steps = journal.latest_run(journal.read(context.run, context.interval))
@@ -95,12 +95,12 @@ def _facts(context: StepContext, warnings: list[str]) -> Facts:
             ((step.step, step.seconds) for step in steps), key=lambda s: s[1], default=None
         )
         if not context.run.published.exists():
-            return Facts(elapsed_seconds=elapsed, slowest=slowest)
+            return RunSummary(elapsed_seconds=elapsed, slowest=slowest)
         with open_published(context.run) as copy:
-            return Facts(copy.manifest, totals.read(copy.connection), elapsed, slowest)
+            return RunSummary(copy.manifest, totals.read(copy.connection), elapsed, slowest)
     except Exception as error:
         warnings.append(f"the numbers could not be read: {error}")
-        return Facts(elapsed_seconds=elapsed, slowest=slowest)
+        return RunSummary(elapsed_seconds=elapsed, slowest=slowest)
 
 
 def _post(url: str, content: Message, timeout_seconds: int) -> str | None:

@@ -6,7 +6,6 @@ link points to it. The version before is kept for readers who still hold it.
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,16 +18,16 @@ from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.files.atomic import hidden_sibling, remove_leftovers, sync_file, sync_folder
 from ecommerce_pipeline.files.crash_points import crash_point
+from ecommerce_pipeline.files.lock import exclusive
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.result import StepResult
-from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.storage import warehouse
+from ecommerce_pipeline.storage.parquet import parquet_pattern
 from ecommerce_pipeline.storage.published import (
     DATABASE,
     Manifest,
     PublishedTable,
     parquet_file,
-    parquet_pattern,
     qualified,
 )
 
@@ -46,11 +45,15 @@ def publish(context: StepContext) -> StepResult:
     """
     link = context.run.published
     if link.exists() and not link.is_symlink():
+        found = "folder" if link.is_dir() else "file"
         raise PipelineError(
-            f"{link} is not the link that publish replaces, but a {_kind(link)}",
+            f"{link} is not the link that publish replaces, but a {found}",
             "move it away and publish again",
         )
-    with _naming(link), _one_at_a_time(context.run):
+    with (
+        _as_publish_error(link),
+        exclusive(context.run.published_versions / ".lock", wait=True),
+    ):
         version, manifest = _replace(context)
     return StepResult(
         rows={name.partition(".")[2]: table.rows for name, table in manifest.tables.items()},
@@ -58,13 +61,9 @@ def publish(context: StepContext) -> StepResult:
     )
 
 
-def _kind(path: Path) -> str:
-    return "folder" if path.is_dir() else "file"
-
-
 @contextmanager
-def _naming(link: Path) -> Iterator[None]:
-    """Say of a refusal by the disk that it is the published copy which was not written."""
+def _as_publish_error(link: Path) -> Iterator[None]:
+    """Turn an error of the disk or of DuckDB into one that names the published copy."""
     try:
         yield
     except (OSError, duckdb.Error) as error:
@@ -73,15 +72,6 @@ def _naming(link: Path) -> Iterator[None]:
             "free disk space or fix the permissions, then publish again",
             retryable=True,
         ) from error
-
-
-@contextmanager
-def _one_at_a_time(run: RunDirectory) -> Iterator[None]:
-    """Wait for another publisher of the run; the kernel lets go of a killed one's lock."""
-    run.published_versions.mkdir(parents=True, exist_ok=True)
-    with (run.published_versions / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _replace(context: StepContext) -> tuple[Path, Manifest]:
@@ -97,7 +87,7 @@ def _replace(context: StepContext) -> tuple[Path, Manifest]:
         shutil.rmtree(building, ignore_errors=True)
     sync_folder(versions)
     kept = {version.name, link.resolve().name}
-    _point(link, version)
+    _replace_link(link, version)
     for old in versions.glob("[0-9]*"):
         if old.name not in kept:
             shutil.rmtree(old, ignore_errors=True)
@@ -108,7 +98,7 @@ def _next_name(versions: Path) -> str:
     return f"{max((int(old.name) for old in versions.glob('[0-9]*')), default=0) + 1:06d}"
 
 
-def _point(link: Path, version: Path) -> None:
+def _replace_link(link: Path, version: Path) -> None:
     fresh = hidden_sibling(link)
     fresh.symlink_to(version.relative_to(link.parent))
     crash_point("publish:before_rename")
@@ -120,7 +110,7 @@ def _point(link: Path, version: Path) -> None:
 def _build(context: StepContext, folder: Path) -> Manifest:
     """Write a whole version to the disk; its files are for reading only."""
     source = warehouse.connect(context.run.warehouse, read_only=True)
-    with source as private, _naming(context.run.published):
+    with source as private, _as_publish_error(context.run.published):
         newest = _newest_interval(private, context)
         tables = {name: _write_parquet(private, folder, *name) for name in _table_names(private)}
     with duckdb.connect(folder / DATABASE) as copy:
@@ -193,7 +183,7 @@ def _copy_from_parquet(
     copy.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
     copy.execute(
         f"CREATE TABLE {name} AS FROM read_parquet(?)",
-        [parquet_pattern(folder, schema, table)],
+        [parquet_pattern(parquet_file(folder, schema, table))],
     )
     return _summary(copy, name)
 

@@ -16,12 +16,13 @@ from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.contract import TABLES, Table
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.result import StepResult
-from ecommerce_pipeline.steps.load import parquet_argument, row_version
 from ecommerce_pipeline.storage import landing, warehouse
+from ecommerce_pipeline.storage.parquet import parquet_pattern
+from ecommerce_pipeline.storage.raw import row_version
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class Reconciliation:
     """Two queries of one value each, which must agree; a sum over no rows counts as zero."""
 
     name: str
@@ -29,74 +30,74 @@ class Check:
     actual: str
 
 
-MART_CHECKS = (
-    Check(
+MART_RECONCILIATIONS = (
+    Reconciliation(
         "rows of fct_orders",
         "SELECT count(*) FROM raw.orders WHERE status <> 'test'",
         "SELECT count(*) FROM marts.fct_orders",
     ),
-    Check(
+    Reconciliation(
         "subtotal of fct_orders in cents",
         "SELECT sum(subtotal_cents) FROM raw.orders WHERE status <> 'test'",
         "SELECT sum(subtotal) * 100 FROM marts.fct_orders",
     ),
-    Check(
+    Reconciliation(
         "tax of fct_orders in cents",
         "SELECT sum(total_cents - subtotal_cents) FROM raw.orders WHERE status <> 'test'",
         "SELECT sum(tax) * 100 FROM marts.fct_orders",
     ),
-    Check(
+    Reconciliation(
         "total of fct_orders in cents",
         "SELECT sum(total_cents) FROM raw.orders WHERE status <> 'test'",
         "SELECT sum(total) * 100 FROM marts.fct_orders",
     ),
-    Check(
+    Reconciliation(
         "item_count of fct_orders",
         "SELECT count(*) FROM raw.order_items WHERE order_id IN"
         " (SELECT id FROM raw.orders WHERE status <> 'test')",
         "SELECT sum(item_count) FROM marts.fct_orders",
     ),
-    Check(
+    Reconciliation(
         "units of daily_revenue_by_category",
         "SELECT sum(quantity) FROM raw.order_items WHERE order_id IN"
         " (SELECT id FROM raw.orders WHERE status NOT IN ('test', 'cancelled'))",
         "SELECT sum(units) FROM marts.daily_revenue_by_category",
     ),
-    Check(
+    Reconciliation(
         "rows of fct_page_views",
         "SELECT count(*) FROM (SELECT DISTINCT session_id, page_url, viewed_at"
         " FROM raw.page_views)",
         "SELECT count(*) FROM marts.fct_page_views",
     ),
-    Check(
+    Reconciliation(
         "number of page views whose key fct_page_views lacks",
         "SELECT 0",
         "SELECT count(*) FROM raw.page_views AS kept WHERE NOT EXISTS"
         " (FROM marts.fct_page_views AS mart WHERE mart.session_id = kept.session_id"
         " AND mart.page_url = kept.page_url AND mart.viewed_at = kept.viewed_at)",
     ),
-    Check(
+    Reconciliation(
         "duration of fct_page_views in seconds",
         "SELECT sum(duration_seconds) FROM raw.page_views",
         "SELECT sum(duration_seconds) FROM marts.fct_page_views",
     ),
-    Check(
+    Reconciliation(
         "rows of dim_customers",
         "SELECT count(*) FROM raw.customers WHERE id IN (SELECT id FROM raw.current_customer_keys)",
         "SELECT count(*) FROM marts.dim_customers",
     ),
-    Check(
+    Reconciliation(
         "lifetime_value of dim_customers in cents",
         "SELECT sum(total_cents) FROM raw.orders WHERE status NOT IN ('test', 'cancelled')"
         " AND user_id IN (SELECT customer_id FROM marts.dim_customers)",
         "SELECT sum(lifetime_value) * 100 FROM marts.dim_customers",
     ),
-    Check(
+    Reconciliation(
         "rows of dim_products",
         "SELECT count(*) FROM raw.products",
         "SELECT count(*) FROM marts.dim_products",
     ),
-    Check(
+    Reconciliation(
         "price of dim_products in cents",
         "SELECT sum(price_cents) FROM raw.products",
         "SELECT sum(price) * 100 FROM marts.dim_products",
@@ -154,12 +155,10 @@ def validate_output(context: StepContext) -> StepResult:
     """
     with warehouse.connect(context.run.warehouse) as connection:
         rows = {table.name: _check_landed(connection, context, table) for table in TABLES}
-        for check in MART_CHECKS:
-            _compare(
-                check.name, _value(connection, check.expected), _value(connection, check.actual)
-            )
+        for each in MART_RECONCILIATIONS:
+            _compare(each.name, _value(connection, each.expected), _value(connection, each.actual))
         _check_daily_revenue(connection)
-    return StepResult(rows=rows, details={"mart_checks": len(MART_CHECKS) + 1})
+    return StepResult(rows=rows, details={"mart_checks": len(MART_RECONCILIATIONS) + 1})
 
 
 def _check_landed(connection: duckdb.DuckDBPyConnection, context: StepContext, table: Table) -> int:
@@ -167,10 +166,10 @@ def _check_landed(connection: duckdb.DuckDBPyConnection, context: StepContext, t
     path = context.run.landing_file(table.name, context.interval)
     sidecar = landing.read_sidecar(path)
     landed = "FROM read_parquet(?)"
-    rows = _value(connection, f"SELECT count(*) {landed}", parquet_argument(path))
+    rows = _value(connection, f"SELECT count(*) {landed}", parquet_pattern(path))
     _compare(f"landed rows of {table.name}", sidecar.rows, rows)
     for name, expected in sidecar.sums.items():
-        total = _value(connection, f'SELECT sum("{name}") {landed}', parquet_argument(path))
+        total = _value(connection, f'SELECT sum("{name}") {landed}', parquet_pattern(path))
         _compare(f"landed sum of {table.name}.{name}", expected, total)
     _compare(f"landed rows of {table.name} missing from raw", 0, _missing(connection, table, path))
     return sidecar.rows
@@ -184,7 +183,7 @@ def _missing(connection: duckdb.DuckDBPyConnection, table: Table, path: Path) ->
         f'SELECT count(*) FROM read_parquet(?) AS landed WHERE NOT EXISTS (FROM raw."{table.name}"'
         f" AS kept WHERE {same_key}"
         f" AND {row_version(table, 'kept')} >= {row_version(table, 'landed')})",
-        parquet_argument(path),
+        parquet_pattern(path),
     )
 
 

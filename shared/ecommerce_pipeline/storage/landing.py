@@ -25,7 +25,7 @@ from ecommerce_pipeline.interval import DataInterval
 
 @dataclass(frozen=True, slots=True)
 class FileDigest:
-    """What proves that a Parquet file is whole."""
+    """Rows, size and checksum of a Parquet file, by which a damaged one is found."""
 
     rows: int
     bytes: int
@@ -33,7 +33,7 @@ class FileDigest:
 
     @classmethod
     def of(cls, path: Path, rows: int) -> Self:
-        """The facts of a finished file."""
+        """The digest of a finished file."""
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         return cls(rows, path.stat().st_size, digest)
@@ -127,7 +127,7 @@ def read_sidecar(path: Path) -> Sidecar:
 
 
 def verify(table: Table, path: Path) -> Sidecar:
-    """Prove that the landing file ``path``, and its key snapshot, are what the sidecar says.
+    """Check that the landing file ``path``, and its key snapshot, are what the sidecar says.
 
     Raises:
         PipelineError: a file is missing, truncated, changed, or of another table or schema.
@@ -164,5 +164,5 @@ def _broken(path: Path, what: str) -> PipelineError:
     return PipelineError(f"the landing file {path} {what}", "extract the interval again")
 
 
-def _digest_to_json(facts: FileDigest) -> dict[str, Any]:
-    return {"rows": facts.rows, "bytes": facts.bytes, "sha256": facts.sha256}
+def _digest_to_json(digest: FileDigest) -> dict[str, Any]:
+    return {"rows": digest.rows, "bytes": digest.bytes, "sha256": digest.sha256}

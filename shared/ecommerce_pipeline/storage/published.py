@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import duckdb
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.run_directory import RunDirectory
+from ecommerce_pipeline.storage.parquet import parquet_pattern
 
 MANIFEST = "manifest.json"
 DATABASE = "warehouse.duckdb"
@@ -109,7 +109,8 @@ def _connect(folder: Path, manifest: Manifest) -> duckdb.DuckDBPyConnection:
     for name in manifest.tables:
         schema, _, table = name.partition(".")
         connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"; USE "{schema}"')
-        connection.read_parquet(parquet_pattern(folder, schema, table)).create_view(table)
+        pattern = parquet_pattern(parquet_file(folder, schema, table))
+        connection.read_parquet(pattern).create_view(table)
     connection.execute("USE main")
     return connection
 
@@ -117,11 +118,6 @@ def _connect(folder: Path, manifest: Manifest) -> duckdb.DuckDBPyConnection:
 def parquet_file(folder: Path, schema: str, table: str) -> Path:
     """Where a version keeps one table's Parquet file."""
     return folder / schema / f"{table}.parquet"
-
-
-def parquet_pattern(folder: Path, schema: str, table: str) -> str:
-    """The same for ``read_parquet``, which would take ``[`` or ``*`` in a path for a pattern."""
-    return glob.escape(str(parquet_file(folder, schema, table)))
 
 
 def qualified(schema: str, table: str) -> str:

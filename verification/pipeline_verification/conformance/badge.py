@@ -1,4 +1,4 @@
-"""A small picture that says how many scenarios a variant came through; it refers to nothing."""
+"""A badge with the number of scenarios that a variant passed: SVG without external references."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ aria-label="{text}">
 
 
 def badge(variant: str, value: str) -> str:
-    """The picture as SVG: green where all passed, red where not.
+    """The badge as SVG: green when all passed, else red.
 
     Args:
         variant: the variant's name.
-        value: how many scenarios it passed of how many, such as ``6/6``.
+        value: passed scenarios and all scenarios, such as ``6/6``.
     """
     label = f"{variant} conformance"
     passed, _, total = value.partition("/")

@@ -1,4 +1,4 @@
-"""The conformance suite: every variant through every scenario, held against control and oracle.
+"""The conformance suite: every variant through every scenario, compared with control and oracle.
 
 python -m pipeline_verification.conformance.command --quick
 """
@@ -16,9 +16,9 @@ from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution.processes import exit_on_sigterm
 from ecommerce_pipeline.harness.command_line import run_cli
 from pipeline_verification.conformance import report
+from pipeline_verification.conformance.scenario_run import Scenario
 from pipeline_verification.conformance.scenarios import discover
-from pipeline_verification.conformance.stage import Scenario
-from pipeline_verification.conformance.suite import Outcome, Suite
+from pipeline_verification.conformance.suite import ScenarioOutcome, Suite
 from pipeline_verification.harness.environments import CONTROL, ROOT, variant_folder, variant_names
 
 FOLDER = ROOT / "runs" / "compare"
@@ -28,17 +28,21 @@ INTERRUPTED = 130
 
 @click.command(context_settings={"show_default": True})
 @click.argument("scenarios", nargs=-1, metavar="[SCENARIO]...")
-@click.option("--quick", is_flag=True, help="The scenarios that say most in the least time.")
-@click.option("--variants", metavar="NAMES", help="Some variants beside the control: cron,airflow.")
+@click.option("--quick", is_flag=True, help="Only the quick scenarios.")
+@click.option(
+    "--variants",
+    metavar="NAMES",
+    help="Variants to compare with the control, such as airflow,dagster.",
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="The results.  [default: the committed file for all of it, else runs/compare]",
+    help="The results file.  [default: the committed one for a full run, else in runs/compare]",
 )
 def command(
     scenarios: tuple[str, ...], quick: bool, variants: str | None, out: Path | None
 ) -> None:
-    """Hold every variant against the control, the oracle and the specification."""
+    """Compare every variant with the control, the oracle and the specification."""
     exit_on_sigterm()
     chosen = choose_scenarios(scenarios, quick=quick)
     names = choose_variants(variants)
@@ -53,13 +57,13 @@ def command(
 
 
 def compare(suite: Suite, file: Path, *, quick: bool, console: Console | None = None) -> bool:
-    """Play the suite, write its results to a file, and show them; whether everything passed."""
+    """Run the suite, write its results to a file, and print them; whether everything passed."""
     console = console or Console(highlight=False, soft_wrap=True, markup=False)
-    outcomes: dict[str, dict[str, Outcome]] = {}
+    outcomes: dict[str, dict[str, ScenarioOutcome]] = {}
     cells = len(suite.scenarios) * len(suite.variants)
     with console.status("") as status:
         status.update(f"0 of {cells} done")
-        for scenario, variant, outcome in suite.play():
+        for scenario, variant, outcome in suite.run():
             of_one = outcomes.setdefault(scenario, {})
             of_one[variant] = outcome
             console.print(_line(scenario, variant, outcome))
@@ -68,8 +72,8 @@ def compare(suite: Suite, file: Path, *, quick: bool, console: Console | None = 
     report.write(values, file)
     console.print("")
     console.print(report.table(values))
-    for fault in report.faults(values):
-        console.print(f"\n{fault}")
+    for problem in report.problems(values):
+        console.print(f"\n{problem}")
     console.print(f"\nresults  {file}")
     console.print(f"badges   {file.parent / report.BADGES}")
     console.print(f"runs     {suite.folder}")
@@ -77,10 +81,10 @@ def compare(suite: Suite, file: Path, *, quick: bool, console: Console | None = 
 
 
 def choose_scenarios(names: Sequence[str], *, quick: bool) -> Mapping[str, Scenario]:
-    """The scenarios of these names, or all; of them those of the quick form where that is asked.
+    """The scenarios with these names, or all; with ``quick`` only the quick ones among them.
 
     Raises:
-        PipelineError: there is no scenario of a name, or none is left.
+        PipelineError: a name is unknown, or no scenario is left.
     """
     known = discover()
     for name in names:
@@ -95,10 +99,13 @@ def choose_scenarios(names: Sequence[str], *, quick: bool) -> Mapping[str, Scena
 
 
 def choose_variants(text: str | None) -> tuple[str, ...]:
-    """The variants named, separated by commas, or all; the control is always there, and first.
+    """The named variants, or all; the control is always among them, and first.
+
+    Args:
+        text: names, separated by commas; None means all.
 
     Raises:
-        PipelineError: there is no variant of a name.
+        PipelineError: a name is unknown.
     """
     if text is None:
         return variant_names()
@@ -108,10 +115,10 @@ def choose_variants(text: str | None) -> tuple[str, ...]:
     return tuple(name for name in variant_names() if name == CONTROL or name in named)
 
 
-def _line(scenario: str, variant: str, outcome: Outcome) -> str:
-    mark = "✓" if outcome.passed else "✗"
-    fault = outcome.first_fault.splitlines()[0] if outcome.first_fault else ""
-    return f"{scenario:<26} {variant:<10} {mark} {outcome.seconds:7.1f} s  {fault}".rstrip()
+def _line(scenario: str, variant: str, outcome: ScenarioOutcome) -> str:
+    result = "✓" if outcome.passed else "✗"
+    problem = outcome.first_problem.splitlines()[0] if outcome.first_problem else ""
+    return f"{scenario:<26} {variant:<10} {result} {outcome.seconds:7.1f} s  {problem}".rstrip()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What came of the scenarios: as JSON, as badges made from it, and as a table for people."""
+"""The suite's outcomes as JSON, as badges, and as a table for a terminal."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from rich.table import Table
 
 from ecommerce_pipeline.files.atomic import hidden_sibling
 from pipeline_verification.conformance.badge import badge
-from pipeline_verification.conformance.stage import Scenario
-from pipeline_verification.conformance.suite import Outcome
+from pipeline_verification.conformance.scenario_run import Scenario
+from pipeline_verification.conformance.suite import ScenarioOutcome
 from pipeline_verification.harness import machine
 from pipeline_verification.harness.environments import CONTROL
+from pipeline_verification.harness.text_table import text_table
 
 SCHEMA_VERSION = 1
 SCHEMA = Path(__file__).with_name("conformance.schema.json")
 BADGES = "badges"
 
-Outcomes = Mapping[str, Mapping[str, Outcome]]
+Outcomes = Mapping[str, Mapping[str, ScenarioOutcome]]
 Results = Mapping[str, Any]
 
 
@@ -31,9 +32,9 @@ def results(scenarios: Mapping[str, Scenario], outcomes: Outcomes, *, quick: boo
     """The results as JSON values.
 
     Args:
-        scenarios: what was played, by name.
-        outcomes: by scenario and variant.
-        quick: whether it was the quick form.
+        scenarios: the scenarios that ran, by name.
+        outcomes: their outcomes, by scenario and variant.
+        quick: whether only the quick scenarios ran.
     """
     return {
         "schema_version": SCHEMA_VERSION,
@@ -55,14 +56,15 @@ def results(scenarios: Mapping[str, Scenario], outcomes: Outcomes, *, quick: boo
 
 
 def write(values: Results, file: Path) -> None:
-    """Replace the file and the badges beside it; no badge ever says what the file does not.
+    """Replace the file and the badges beside it.
 
     Raises:
-        jsonschema.ValidationError: the values are not what ``conformance.schema.json`` asks for.
+        jsonschema.ValidationError: the values break ``conformance.schema.json``.
     """
     jsonschema.validate(values, json.loads(SCHEMA.read_text()))
     badges = file.parent / BADGES
     badges.mkdir(parents=True, exist_ok=True)
+    # The badges go first and come last: none ever contradicts the file, whenever this is stopped.
     for stale in badges.glob("*.svg"):
         stale.unlink()
     temporary = hidden_sibling(file)
@@ -73,24 +75,22 @@ def write(values: Results, file: Path) -> None:
 
 
 def table(values: Results) -> Table:
-    """Scenario by variant: whether it passed, and how long it took."""
-    shown = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    shown.add_column("scenario")
-    for variant in values["badges"]:
-        shown.add_column(variant)
-    for name, scenario in values["scenarios"].items():
-        cells = (_cell(scenario["variants"].get(variant)) for variant in values["badges"])
-        shown.add_row(name, *cells)
-    shown.add_row("", *values["badges"].values())
-    return shown
+    """Scenario by variant: whether it passed, and how many seconds it took."""
+    variants = list(values["badges"])
+    rows = [
+        [name, *(_cell(scenario["variants"].get(variant)) for variant in variants)]
+        for name, scenario in values["scenarios"].items()
+    ]
+    titles = ["scenario", *variants]
+    return text_table(titles, [*rows, ["", *values["badges"].values()]], left=len(titles))
 
 
-def faults(values: Results) -> Iterator[str]:
-    """Of each scenario that a variant did not pass, the first thing that was wrong."""
+def problems(values: Results) -> Iterator[str]:
+    """The first problem of each scenario and variant that did not pass."""
     for name, scenario in values["scenarios"].items():
         for variant, outcome in scenario["variants"].items():
             if not outcome["passed"]:
-                yield f"{name}, {variant}: {_first_fault(outcome)}"
+                yield f"{name}, {variant}: {_first_problem(outcome)}"
 
 
 def _cell(outcome: Mapping[str, Any] | None) -> str:
@@ -99,14 +99,14 @@ def _cell(outcome: Mapping[str, Any] | None) -> str:
     return f"{'✓' if outcome['passed'] else '✗'} {outcome['seconds']:.0f} s"
 
 
-def _first_fault(outcome: Mapping[str, Any]) -> str:
+def _first_problem(outcome: Mapping[str, Any]) -> str:
     if outcome["failure"] is not None:
         return str(outcome["failure"])
     checks = outcome["checks"].items()
     return next(f"{name}: {check['detail']}" for name, check in checks if not check["passed"])
 
 
-def _values(outcome: Outcome) -> dict[str, Any]:
+def _values(outcome: ScenarioOutcome) -> dict[str, Any]:
     return {
         "passed": outcome.passed,
         "checks": {name: asdict(check) for name, check in outcome.checks.items()},
@@ -116,12 +116,12 @@ def _values(outcome: Outcome) -> dict[str, Any]:
 
 
 def _variants(outcomes: Outcomes) -> list[str]:
-    """The variants that played, in the order in which they did."""
+    """The variants that ran, in their order."""
     return list({variant: None for of_one in outcomes.values() for variant in of_one})
 
 
 def _versions(outcomes: Outcomes) -> dict[str, dict[str, str]]:
-    """Of each variant what it ran on; empty where it never started."""
+    """Each variant's versions; empty where it never started."""
     return {
         variant: next(
             (

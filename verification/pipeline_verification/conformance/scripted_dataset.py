@@ -1,4 +1,4 @@
-"""A data set written out by hand, for tests."""
+"""A data set with hand-written rows, for scenarios and tests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Row = Mapping[str, Any]
 
 
 class ScriptedDataset:
-    """A data set whose days are given.
+    """A data set whose changes are given, day by day.
 
     Args:
         days: the changes of each day.
@@ -30,12 +30,12 @@ class ScriptedDataset:
         self.last_day: date | None = max(days)
 
     def changes(self, day: date) -> Iterator[TableChanges]:
-        """One day's changes, none where none were given."""
+        """One day's changes; none for a day that was not given."""
         yield from self._days.get(day, ())
 
 
 def changes(table: str, *rows: Row, deleted: Sequence[Row] = ()) -> TableChanges:
-    """Upserts and deletions of one table; a column that a row leaves out has a plain default.
+    """Upserts and deletions of one table; a column that a row leaves out has a default.
 
     Args:
         table: the table's name.
@@ -50,7 +50,7 @@ def changes(table: str, *rows: Row, deleted: Sequence[Row] = ()) -> TableChanges
 
 
 def _whole(table: Table, row: Row) -> dict[str, Any]:
-    """The row with 0, empty text, NULL where allowed, and ``updated_at`` for any other time."""
+    """The row with defaults: NULL where allowed, else 0, an empty text, or ``updated_at``."""
     plain = {ColumnType.INTEGER: 0, ColumnType.TEXT: "", ColumnType.TIMESTAMP: row["updated_at"]}
     defaults = {c.name: None if c.nullable else plain[c.type] for c in table.columns}
     return {**defaults, **row}

@@ -1,19 +1,18 @@
-"""What really reached a PostgreSQL source, by the server's own counters."""
+"""What a run read at a PostgreSQL source, by the server's own counters."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import psycopg
 
 from ecommerce_pipeline.contract import TABLES
+from ecommerce_pipeline.execution.processes import wait_until
 from ecommerce_pipeline.interval import DataInterval
 
-PATIENCE_SECONDS = 30.0
-_POLL_SECONDS = 0.02
-_SCANS_OF_A_RUN = 2  # one looks how fresh the source is, one extracts
+WAIT_SECONDS = 30.0
+_SCANS_OF_A_RUN = 2  # one for the freshness of the source, one for the extraction
 _OTHERS = """
     SELECT count(*) FROM pg_stat_activity
     WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
@@ -27,7 +26,7 @@ _COUNTERS = """
 
 @dataclass(frozen=True, slots=True)
 class Reads:
-    """How often a table was scanned, by index or whole, and how many rows that fetched."""
+    """The number of a table's scans, by index or sequential, and of the rows that they fetched."""
 
     scans: int
     rows: int
@@ -40,7 +39,11 @@ TableReads = Mapping[str, Reads]
 
 
 def make_steady(url: str) -> None:
-    """Let the same queries always be answered in the same way: fresh statistics, no vacuum."""
+    """Have the same queries read the same rows every time.
+
+    The statistics decide between an index scan and a sequential one, and a vacuum in the background
+    changes both the statistics and the counters.
+    """
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("ALTER SYSTEM SET autovacuum = off")
         connection.execute("SELECT pg_reload_conf()")
@@ -50,19 +53,19 @@ def make_steady(url: str) -> None:
 def counted(url: str) -> dict[str, Reads]:
     """The reads of each contract table so far, once no other session is open.
 
-    A session hands its counts to the server at its end, or some time before.
+    PostgreSQL may add a session's counts to the totals only when the session ends.
 
     Raises:
-        TimeoutError: another session stays open.
+        TimeoutError: another session is still open after ``WAIT_SECONDS``.
     """
     with psycopg.connect(url, autocommit=True) as connection:
-        _wait_to_be_alone(connection)
+        _wait_for_other_sessions(connection)
         found = {name: Reads(*numbers) for name, *numbers in connection.execute(_COUNTERS)}
     return {table.name: found[table.name] for table in TABLES}
 
 
 def rows_of(url: str, interval: DataInterval) -> dict[str, int]:
-    """How many rows of each contract table the interval holds now."""
+    """The number of rows of each contract table that the interval has now."""
     statement = 'SELECT count(*) FROM "{}" WHERE updated_at >= %s AND updated_at < %s'
     ends = [interval.start, interval.end]
     with psycopg.connect(url) as connection:
@@ -72,24 +75,31 @@ def rows_of(url: str, interval: DataInterval) -> dict[str, int]:
 
 
 def missing(reads: TableReads, rows: Mapping[str, int], runs: int = 1) -> list[str]:
-    """In what the reads fall short of runs that had to fetch these rows from the source."""
-    faults = []
+    """The tables that were read less than runs that extract these rows must read them.
+
+    Args:
+        reads: what was read, by table.
+        rows: how many rows had to be fetched, by table.
+        runs: the number of runs.
+    """
+    problems = []
     for name, expected in rows.items():
         seen = reads[name]
         if seen.scans < runs * _SCANS_OF_A_RUN or seen.rows < expected:
-            faults.append(
+            problems.append(
                 f"{name}: {seen.scans} scans fetched {seen.rows} rows,"
                 f" not {runs * _SCANS_OF_A_RUN} or more and {expected}"
             )
-    return faults
+    return problems
 
 
-def _wait_to_be_alone(connection: psycopg.Connection) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while others := _number(connection, _OTHERS):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{others} sessions at the source are still open")
-        time.sleep(_POLL_SECONDS)
+def _wait_for_other_sessions(connection: psycopg.Connection) -> None:
+    def none_is_open() -> bool:
+        return _number(connection, _OTHERS) == 0
+
+    if not wait_until(none_is_open, timeout_seconds=WAIT_SECONDS, poll_seconds=0.02):
+        others = _number(connection, _OTHERS)
+        raise TimeoutError(f"{others} sessions at the source are still open")
 
 
 def _number(connection: psycopg.Connection, statement: str, values: Sequence[object] = ()) -> int:

@@ -1,4 +1,4 @@
-"""Lets every variant play every scenario, and holds what each leaves against the others."""
+"""Runs every variant through every scenario, and checks what each leaves."""
 
 from __future__ import annotations
 
@@ -15,118 +15,123 @@ from pathlib import Path
 
 from ecommerce_pipeline.context import RunSettings
 from ecommerce_pipeline.harness.run_record import RunRecord
+from ecommerce_pipeline.harness.run_session import RunSession, empty_source, running_source
 from ecommerce_pipeline.harness.variant import started
 from ecommerce_pipeline.interval_run import SUCCESS
 from ecommerce_pipeline.run_directory import RunDirectory
 from pipeline_verification import checks
 from pipeline_verification.checks import Check
-from pipeline_verification.conformance.stage import Scenario, Stage, running_source
+from pipeline_verification.conformance.scenario_run import Scenario, ScenarioRun
 from pipeline_verification.harness.remote_variant import RemoteVariant
 from pipeline_verification.harness.webhook_receiver import receiving
 from pipeline_verification.oracle import expected_tables
-from pipeline_verification.oracle.history import IntervalRun as IntervalEvent
-from pipeline_verification.oracle.history import SourceAdvanced
 from pipeline_verification.oracle.source_state import SourceState
+from pipeline_verification.verdict import FinishedRunEvidence, verify
 
-PATIENCE_SECONDS = 1800.0
+LIMIT_SECONDS = 1800.0
 
 
 @dataclass(slots=True)
-class Outcome:
-    """How one variant came through one scenario.
+class ScenarioOutcome:
+    """The result of one variant in one scenario.
 
     Attributes:
-        seconds: from an empty folder until everything was stopped and checked.
-        checks: what was checked, by name.
-        failure: why the scenario could not be played to its end, in one line; None when it was.
-        versions: of what the variant ran on; empty where it did not start.
-        stage: what was seen; None where it did not start.
+        seconds: from an empty folder until the variant was stopped and everything was checked.
+        checks: the checks by name.
+        failure: why the scenario did not get to its end, in one line; None when it did.
+        versions: of Python and the packages that matter; empty where the variant did not start.
+        run: what was seen; None where the variant did not start.
     """
 
     seconds: float = 0.0
     checks: dict[str, Check] = field(default_factory=dict)
     failure: str | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
-    stage: Stage | None = None
+    run: ScenarioRun | None = None
 
     @property
     def passed(self) -> bool:
-        """Whether it was played to its end and every check holds."""
-        held = [check.passed for check in self.checks.values()]
-        return self.failure is None and bool(held) and all(held)
+        """Whether the scenario got to its end and every check passed; no check is no pass."""
+        results = [check.passed for check in self.checks.values()]
+        return self.failure is None and bool(results) and all(results)
 
     @property
-    def first_fault(self) -> str:
-        """The failure, or the first check that does not hold; empty when it passed."""
+    def first_problem(self) -> str:
+        """The failure, or the first check that did not pass; empty when all did."""
         if self.failure is not None:
             return self.failure
-        broken = (f"{name}: {c.detail}" for name, c in self.checks.items() if not c.passed)
-        return next(broken, "")
+        failed = (f"{name}: {c.detail}" for name, c in self.checks.items() if not c.passed)
+        return next(failed, "")
 
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """What is played, by whom, and where.
+    """Scenarios and the variants that run through them.
 
     Attributes:
-        scenarios: by name.
+        scenarios: the scenarios by name.
         variants: the names of the variants; the first is the control.
-        folder: where the runs' folders are made anew.
-        patience_seconds: how long a variant may take for a scenario before it is ended.
+        folder: holds a folder for each run, which is emptied first.
+        limit_seconds: how long a variant may take for a scenario before it is terminated.
     """
 
     scenarios: Mapping[str, Scenario]
     variants: Sequence[str]
     folder: Path
-    patience_seconds: float = PATIENCE_SECONDS
+    limit_seconds: float = LIMIT_SECONDS
 
-    def play(self) -> Iterator[tuple[str, str, Outcome]]:
-        """Scenario, variant and outcome of each in turn, the control first."""
+    def run(self) -> Iterator[tuple[str, str, ScenarioOutcome]]:
+        """Yield scenario, variant and outcome, one after the other, the control first."""
         for name, scenario in self.scenarios.items():
-            control: Outcome | None = None
+            control: ScenarioOutcome | None = None
             for variant in self.variants:
-                outcome = self._play_one(name, scenario, variant, control)
-                control = control or outcome
+                outcome = self._run_one(name, scenario, variant, control)
+                control = control or outcome  # the first variant is the control
                 yield name, variant, outcome
 
-    def _play_one(
-        self, name: str, scenario: Scenario, variant: str, control: Outcome | None
-    ) -> Outcome:
-        """Play one scenario with one variant; nothing that goes wrong gets past this."""
-        outcome, begun = Outcome(), time.monotonic()
-        run = RunDirectory(self.folder / name / variant)
+    def _run_one(
+        self, name: str, scenario: Scenario, variant: str, control: ScenarioOutcome | None
+    ) -> ScenarioOutcome:
+        """Run one scenario with one variant; an error becomes the outcome's failure."""
+        outcome, begun = ScenarioOutcome(), time.monotonic()
+        folder = RunDirectory(self.folder / name / variant)
         try:
-            shutil.rmtree(run.path, ignore_errors=True)
-            run.path.mkdir(parents=True)
-            self._perform(scenario, variant, run, outcome)
-            judge(outcome, control)
+            shutil.rmtree(folder.path, ignore_errors=True)
+            folder.path.mkdir(parents=True)
+            self._start_and_run(scenario, variant, folder, outcome)
+            check_outcome(outcome, control)
         except Exception as error:
             outcome.failure = _in_one_line(error)
         finally:
-            if outcome.stage is not None:
-                outcome.checks = {**outcome.stage.checks, **outcome.checks}
+            if outcome.run is not None:
+                outcome.checks = {**outcome.run.checks, **outcome.checks}
         outcome.seconds = round(time.monotonic() - begun, 1)
         return outcome
 
-    def _perform(
-        self, scenario: Scenario, variant: str, run: RunDirectory, outcome: Outcome
+    def _start_and_run(
+        self, scenario: Scenario, variant: str, folder: RunDirectory, outcome: ScenarioOutcome
     ) -> None:
-        """Start the variant, let it play, and stop it, whatever happens."""
-        remote = RemoteVariant(variant, run.path / "logs" / "host.log")
+        """Start the variant, take it through the scenario, and stop it, whatever happens."""
+        remote = RemoteVariant(variant, folder.path / "logs" / "host.log")
         dataset = scenario.dataset()
-        with receiving() as receiver, running_source(scenario, dataset, run) as url:
-            settings = RunSettings(run=run, source_url=url, slack_webhook_url=receiver.url)
+        with (
+            receiving() as receiver,
+            running_source(scenario.source, folder, durable=False) as url,
+        ):
+            empty_source(url)
+            settings = RunSettings(run=folder, source_url=url, slack_webhook_url=receiver.url)
             begun = datetime.now(UTC)
-            with started(remote, settings), _ended_after(self.patience_seconds, remote.pid):
+            with started(remote, settings), _terminated_after(self.limit_seconds, remote.pid):
                 outcome.versions = dict(remote.versions)
-                outcome.stage = Stage(run, dataset, url, remote, receiver)
-                scenario.play(outcome.stage)
-            _record(variant, scenario, outcome.stage, begun, outcome.versions).write(run.record)
+                session = RunSession(remote, settings, dataset)
+                outcome.run = ScenarioRun(session, dataset, receiver)
+                scenario.run(outcome.run)
+            _record(variant, scenario, outcome.run, begun, outcome.versions).write(folder.record)
 
 
 @contextmanager
-def _ended_after(seconds: float, pid: int) -> Iterator[None]:
-    """Have a variant that hangs end, so that it does not hold up the others."""
+def _terminated_after(seconds: float, pid: int) -> Iterator[None]:
+    """Terminate a variant that hangs, so that the others get their turn."""
     timer = threading.Timer(seconds, os.kill, [pid, signal.SIGTERM])
     timer.daemon = True
     timer.start()
@@ -136,78 +141,63 @@ def _ended_after(seconds: float, pid: int) -> Iterator[None]:
         timer.cancel()
 
 
-def judge(outcome: Outcome, control: Outcome | None) -> None:
-    """Check what the variant left, and what its tool says of the runs."""
-    stage = outcome.stage
-    if stage is None:
+def check_outcome(outcome: ScenarioOutcome, control: ScenarioOutcome | None) -> None:
+    """Add the checks of what the variant left, and of what its tool reports of the runs.
+
+    Args:
+        outcome: the variant's.
+        control: the control's, which it must equal; None for the control itself.
+    """
+    run = outcome.run
+    if run is None:
         return
-    expected = expected_tables(SourceState(stage.dataset), stage.history)
-    size = checks.size(stage.run.warehouse)
-    found: dict[str, tuple[Sequence[object], str]] = {
-        "equals the oracle": (checks.against_oracle(stage.run, expected), size),
-        "published copy": (checks.published(stage.run), "equals the warehouse"),
-        "steps": (_steps(stage), _steps_in_words(stage)),
-        "notifications": (_messages(stage), f"one for each of {len(stage.triggered)} runs"),
-    }
+    evidence = FinishedRunEvidence(
+        folder=run.folder,
+        state=SUCCESS,
+        history=run.history,
+        runs=run.triggered,
+        expected=expected_tables(SourceState(run.dataset), run.history),
+    )
+    outcome.checks = verify(evidence)
+    outcome.checks["notifications"] = Check.of(
+        _notifications(run), f"one for each of {len(run.triggered)} runs"
+    )
     if control is not None:
-        found["equals the control"] = (_against_control(stage, control), size)
-    outcome.checks = {name: Check.of(*values) for name, values in found.items()}
+        size = checks.warehouse_size(run.folder.warehouse)
+        outcome.checks["equals the control"] = Check.of(_against_control(run, control), size)
 
 
-def _steps(stage: Stage) -> list[str]:
-    """In what the steps that the tool reports differ from the specification."""
-    faults: list[str] = []
-    for triggered in stage.triggered:
-        run, gate = triggered.run, triggered.fails_at
-        faults += checks.steps_ran(run) if gate is None else checks.stopped_at(run, gate)
-        faults += checks.steps_in_order(run)
-    return faults
+def _notifications(run: ScenarioRun) -> list[str]:
+    runs = [(triggered.run.interval, triggered.fails_at) for triggered in run.triggered]
+    return checks.notified(run.receiver.payloads, runs)
 
 
-def _steps_in_words(stage: Stage) -> str:
-    steps = [step for triggered in stage.triggered for step in triggered.run.steps]
-    done = sum(step.state == SUCCESS for step in steps)
-    return f"{done} in {len(stage.triggered)} runs, each as specified"
-
-
-def _messages(stage: Stage) -> list[str]:
-    runs = [(triggered.run.interval, triggered.fails_at) for triggered in stage.triggered]
-    return checks.told(stage.receiver.payloads, runs)
-
-
-def _against_control(stage: Stage, control: Outcome) -> list[object]:
-    """In what the variant differs from the control, its reads at the source included."""
-    if control.stage is None or control.failure is not None:
+def _against_control(run: ScenarioRun, control: ScenarioOutcome) -> list[object]:
+    """How the variant differs from the control, its reads at the source included."""
+    if control.run is None or control.failure is not None:
         return ["there is no control to compare with"]
-    faults: list[object] = [*checks.against(stage.run, control.stage.run)]
-    if stage.reads != control.stage.reads:
-        faults.append(f"reads at the source: {stage.reads}, the control's {control.stage.reads}")
-    return faults
+    problems: list[object] = [*checks.other_run(run.folder, control.run.folder)]
+    if run.reads != control.run.reads:
+        problems.append(f"reads at the source: {run.reads}, the control's {control.run.reads}")
+    return problems
 
 
 def _record(
-    variant: str, scenario: Scenario, stage: Stage, begun: datetime, versions: Mapping[str, str]
+    variant: str, scenario: Scenario, run: ScenarioRun, begun: datetime, versions: Mapping[str, str]
 ) -> RunRecord:
-    """The run record, for who looks into the folder afterwards."""
-    dataset = stage.dataset
+    """The run record, for people who inspect the folder afterwards."""
     return RunRecord(
         variant=variant,
         versions=versions,
-        dataset={"name": dataset.name, "options": dict(dataset.options)},
+        dataset={"name": run.dataset.name, "options": dict(run.dataset.options)},
         source=scenario.source,
-        mode=stage.mode,
+        mode=run.mode,
         started_at=begun,
-        history=[_history_entry(event) for event in stage.history],
-        intervals=[triggered.run for triggered in stage.triggered],
+        history=run.session.history,
+        intervals=run.session.runs,
         ended_at=datetime.now(UTC),
         state=SUCCESS,
     )
-
-
-def _history_entry(event: SourceAdvanced | IntervalEvent) -> dict[str, str]:
-    if isinstance(event, SourceAdvanced):
-        return {"advance": event.to_day.isoformat()}
-    return {"interval": str(event.interval), "state": SUCCESS}
 
 
 def _in_one_line(error: Exception) -> str:

@@ -1,1 +1,1 @@
-"""What tests, benchmarks and the suite run variants with: processes, hosts, faults, a browser."""
+"""Runs variants for tests, benchmarks and the suite: hosts, fault injection, a browser."""

@@ -1,4 +1,4 @@
-"""A real browser for tests and pictures: which one, and how it is started."""
+"""A real browser for tests and screenshots: finding it and starting it."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ FLAGS = (
 
 
 def browser_path(environment: Mapping[str, str]) -> str:
-    """The browser that ``CHROMIUM`` names, or one on the ``PATH``.
+    """The path of the browser that ``CHROMIUM`` names, or of one on the ``PATH``.
 
-    Without one the test is skipped, saying what to install; where ``CI`` is set it fails.
+    Without a browser, the test that calls this is skipped with a message that says what to
+    install. Where ``CI`` is set, it fails instead.
     """
     names = (environment.get("CHROMIUM"), *NAMES)
     found = (shutil.which(name, path=environment.get("PATH")) for name in names if name)
@@ -39,7 +40,7 @@ def browser_path(environment: Mapping[str, str]) -> str:
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """A headless browser for the block; as for ``browser_path`` where there is none."""
+    """A headless browser for the block; without one, skip or fail as ``browser_path`` does."""
     executable = browser_path(os.environ)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=list(FLAGS))

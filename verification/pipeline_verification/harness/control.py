@@ -1,4 +1,4 @@
-"""The control as a person or cron would start it: ``cron_impl/pipeline.py`` in a process."""
+"""Runs the control as cron would start it: ``cron_impl/pipeline.py`` in a process."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from pathlib import Path
 from ecommerce_pipeline import source
 from ecommerce_pipeline.datasets import Dataset, advance, reset_source
 from ecommerce_pipeline.interval import DataInterval, parse_day
+from pipeline_verification.harness.environments import ROOT
 
-ROOT = Path(__file__).resolve().parents[3]
 PIPELINE = ROOT / "cron_impl" / "pipeline.py"
 
 
 def fill_source(url: str, dataset: Dataset, to_day: str) -> None:
-    """Make the source anew and bring it to the end of a day."""
+    """Empty the source and bring it to the end of a UTC day, such as ``2025-01-01``."""
     with closing(source.connect(url)) as database:
         reset_source(database)
         advance(database, dataset, parse_day(to_day))
 
 
 def advance_source(url: str, dataset: Dataset, to_day: str) -> None:
-    """Bring an existing source to the end of a later day."""
+    """Bring an existing source to the end of a later UTC day."""
     with closing(source.connect(url)) as database:
         advance(database, dataset, parse_day(to_day))
 
@@ -33,7 +33,10 @@ def advance_source(url: str, dataset: Dataset, to_day: str) -> None:
 def start_control(
     run_dir: Path, *intervals: str, environment: Mapping[str, str] | None = None
 ) -> subprocess.Popen[str]:
-    """Start ``pipeline.py`` for the intervals; the source is the run folder's ``source.db``."""
+    """Start ``pipeline.py`` for the intervals.
+
+    The source is the run folder's ``source.db``, unless ``environment`` names another.
+    """
     return subprocess.Popen(
         [sys.executable, str(PIPELINE), *intervals],
         env={**os.environ, "PIPELINE_RUN_DIR": str(run_dir), **(environment or {})},

@@ -13,7 +13,7 @@ _SUFFIX = "_impl"
 
 
 def variant_names() -> tuple[str, ...]:
-    """Every folder with a ``run.py``, the control first, the others by name."""
+    """The names of the folders with a ``run.py``: the control first, the others sorted."""
     found = [file.parent.name.removesuffix(_SUFFIX) for file in ROOT.glob(f"*{_SUFFIX}/run.py")]
     return tuple(sorted(found, key=lambda name: (name != CONTROL, name)))
 
@@ -32,12 +32,13 @@ def variant_folder(name: str) -> Path:
 
 
 def interpreter(name: str) -> Path:
-    """The Python of a variant's environment, which nox keeps beside the one that runs this.
+    """The Python of a variant's environment.
 
     Raises:
         PipelineError: there is no such variant, or its environment was not made yet.
     """
     variant_folder(name)
+    # nox keeps all environments in one folder, and this process runs in one of them.
     python = Path(sys.prefix).parent / name / "bin" / "python"
     if not python.exists():
         raise PipelineError(

@@ -28,12 +28,12 @@ from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.storage import journal
 from pipeline_verification.compare import Difference, compare
 from pipeline_verification.harness.control import (
-    ROOT,
     advance_source,
     fill_source,
     interval_of,
     run_control,
 )
+from pipeline_verification.harness.environments import ROOT
 
 DAYS = ("2025-01-01", "2025-01-02")
 SCALE = 20  # large enough that every step can be caught at work

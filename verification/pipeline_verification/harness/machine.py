@@ -1,4 +1,4 @@
-"""What numbers were taken on."""
+"""Describes the machine on which results were measured."""
 
 from __future__ import annotations
 

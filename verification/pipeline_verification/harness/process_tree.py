@@ -1,4 +1,4 @@
-"""What a process and everything below it use: memory without counting shared pages twice, CPU."""
+"""The CPU time and memory of a process and its descendants; a shared page counts once."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 @dataclass(slots=True)
 class Usage:
-    """What was seen so far.
+    """The usage of a process tree so far.
 
     Attributes:
-        cpu_seconds: user and system time of every process that was seen, the ended ones included.
-        peak_bytes: the greatest sum of proportional set sizes; 0 where the system has no PSS.
-        processes: the greatest number of processes at once.
+        cpu_seconds: user and system time of every process that was sampled, also of ended ones.
+        peak_bytes: the maximum sum of proportional set sizes; 0 where the system has no PSS.
+        processes: the maximum number of processes at once.
     """
 
     cpu_seconds: float = 0.0
@@ -30,12 +30,13 @@ class Usage:
     processes: int = 0
     _seconds_of: dict[tuple[int, float], float] = field(default_factory=dict)
 
-    def look(self, root: psutil.Process) -> None:
-        """Take in what the tree uses now."""
+    def sample(self, root: psutil.Process) -> None:
+        """Add what the tree uses now."""
         tree = process_tree(root)
         for process in tree:
             with suppress(psutil.Error):
                 times = process.cpu_times()
+                # The kernel reuses process ids; with the creation time the key is unique.
                 key = (process.pid, process.create_time())
                 earlier = self._seconds_of.get(key, 0.0)
                 self._seconds_of[key] = times.user + times.system
@@ -45,24 +46,25 @@ class Usage:
 
 
 def adopt_orphans() -> None:
-    """Keep below this process what its descendants leave behind; on Linux alone.
+    """Make this process the parent of its descendants' orphans, on Linux.
 
-    An orphan would go to the system's first process, and what it used would be in no account of
-    ours. It is not waited for either: once it has ended, it keeps its account for us to read.
+    Otherwise an orphan becomes a child of the system's first process and leaves the tree with
+    everything that it used. An adopted orphan that has ended is not waited for: it stays as a
+    zombie, whose CPU time can still be read.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def process_tree(root: psutil.Process) -> list[psutil.Process]:
-    """The process and all its descendants, those that ended and were not waited for included."""
+    """The process and all its descendants, zombies included; empty when it is gone."""
     with suppress(psutil.Error):
         return [root, *root.children(recursive=True)]
     return []
 
 
 def proportional_bytes(processes: list[psutil.Process]) -> int:
-    """Their proportional set size in all: a page that n processes share counts 1/n for each."""
+    """The sum of their proportional set sizes: of a page that n processes share, each has 1/n."""
     return sum(_proportional_bytes(process.pid) for process in processes)
 
 
@@ -75,25 +77,29 @@ def _proportional_bytes(pid: int) -> int:
 
 
 @contextmanager
-def watched(pid: int, every_seconds: float = 1.0) -> Iterator[Usage]:
-    """Look at a process tree again and again until the block ends.
+def sampled(pid: int, every_seconds: float = 1.0) -> Iterator[Usage]:
+    """Sample a process tree until the block ends.
 
-    A process that lives shorter than ``every_seconds`` may go unseen; CPU time since the last look
-    at a process that has ended is lost.
+    A process with a shorter life than ``every_seconds`` may be missed, and so may the CPU time
+    that a process used between its last sample and its end.
+
+    Args:
+        pid: the root of the tree.
+        every_seconds: the time between two samples.
     """
     usage, over, root = Usage(), threading.Event(), psutil.Process(pid)
-    usage.look(root)
+    usage.sample(root)
     usage.cpu_seconds = 0.0  # what was used before the block
 
-    def look_again() -> None:
+    def keep_sampling() -> None:
         while not over.wait(every_seconds):
-            usage.look(root)
+            usage.sample(root)
 
-    watcher = threading.Thread(target=look_again, daemon=True)
-    watcher.start()
+    sampler = threading.Thread(target=keep_sampling, daemon=True)
+    sampler.start()
     try:
         yield usage
     finally:
         over.set()
-        watcher.join()
-        usage.look(root)
+        sampler.join()
+        usage.sample(root)

@@ -11,9 +11,9 @@ def text_table(titles: Sequence[str], rows: Iterable[Sequence[str]], *, left: in
     """A table whose first ``left`` columns are aligned to the left, the others to the right.
 
     Args:
-        titles: one a column.
+        titles: one for each column.
         rows: a row may be shorter than the titles; its last cells are then empty.
-        left: how many columns hold words.
+        left: how many columns are aligned to the left.
     """
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for number, title in enumerate(titles):

@@ -1,7 +1,7 @@
 """A variant in its own environment, controlled over a socket; ``remote_variant.py`` is the client.
 
 ``python -m pipeline_verification.harness.variant_host DESCRIPTOR FOLDER PIPELINE`` answers one
-JSON line with another. It stops the variant and ends when the client goes away.
+JSON line with another. When the client closes the connection, it stops the variant and exits.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from pipeline_verification.harness.process_tree import adopt_orphans
 
 
 class Host:
-    """Carries out requests on one variant."""
+    """Answers requests with one variant."""
 
     def __init__(self, variant: Variant) -> None:
         self._variant = variant
 
     def start(self, settings: dict[str, Any]) -> dict[str, Any]:
-        """Start the variant; its pages and the versions of what it runs on."""
+        """Start the variant; return its pages' URLs and the versions of what it runs on."""
         self._variant.start(RunSettings.from_json(settings))
         packages = (*PACKAGES, *self._variant.packages)
         versions = {package: version(package) for package in packages}
@@ -45,11 +45,11 @@ class Host:
         }
 
     def run_interval(self, interval: str) -> dict[str, Any]:
-        """Run one interval."""
+        """Run one interval; return its ``IntervalRun`` as JSON."""
         return to_json(self._variant.run_interval(DataInterval.parse(interval)))
 
     def backfill(self, *intervals: str) -> list[dict[str, Any]]:
-        """Run a backfill over the intervals."""
+        """Run a backfill over the intervals; return its runs as JSON."""
         runs = self._variant.backfill([DataInterval.parse(text) for text in intervals])
         return [to_json(run) for run in runs]
 
@@ -65,14 +65,14 @@ def serve(host: Host, stream: BufferedRWPair) -> None:
     }
     try:
         while (request := receive(stream)) is not None:
-            send(stream, _answer(requests[request["do"]], request["arguments"]))
+            send(stream, _answer(requests[request["request"]], request["arguments"]))
     finally:
         host.stop()
 
 
-def _answer(do: Callable[..., Any], arguments: list[Any]) -> dict[str, Any]:
+def _answer(method: Callable[..., Any], arguments: list[Any]) -> dict[str, Any]:
     try:
-        return {"value": do(*arguments)}
+        return {"value": method(*arguments)}
     except PipelineError as error:
         return {"error": error.to_json()}
     except Exception as error:
@@ -82,13 +82,14 @@ def _answer(do: Callable[..., Any], arguments: list[Any]) -> dict[str, Any]:
 
 
 def main(descriptor: str, folder: str, pipeline: str) -> None:
-    """Host the variant of a folder until the client goes away."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches the client, who then ends us
+    """Host the variant of a folder until the client closes the connection."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches the client, which ends us
     exit_on_sigterm()
     adopt_orphans()
-    sys.path.insert(0, folder)
+    sys.path.insert(0, folder)  # run.py imports the modules beside it by their plain names
     make_variant = importlib.import_module("run").VARIANT
     with socket.socket(fileno=int(descriptor)) as connection:
+        # A tool's services must not inherit it: the client would not see this process end.
         connection.set_inheritable(False)
         serve(Host(make_variant(pipeline)), connection.makefile("rwb"))
 

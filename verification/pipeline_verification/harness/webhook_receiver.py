@@ -1,4 +1,4 @@
-"""A real HTTP server on this machine in Slack's place, which answers as it is told."""
+"""An HTTP server in Slack's place, with the answers that a test gives it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Answer:
 
 @dataclass(slots=True)
 class Receiver:
-    """What arrived, and the answers to give: each once, the last one ever after."""
+    """The payloads that arrived, and the answers: each is used once, the last one always."""
 
     port: int
     answers: list[Answer] = field(default_factory=lambda: [Answer()])
@@ -41,7 +41,7 @@ class Receiver:
 
 @contextmanager
 def receiving() -> Iterator[Receiver]:
-    """Run a receiver on a free port."""
+    """Run a receiver on a free port of 127.0.0.1 for the block."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -53,6 +53,7 @@ def receiving() -> Iterator[Receiver]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the base's name)
             """Say nothing."""
 
+    # With threads an answer that stalls does not keep the next request from being answered.
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     receiver = Receiver(server.server_port)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})

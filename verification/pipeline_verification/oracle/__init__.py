@@ -1,7 +1,7 @@
-"""The oracle: every table of the warehouse, computed straight from a data set and a history.
+"""The oracle: every table of the warehouse, computed in pandas from a data set and a history.
 
 It shares no code with the steps or with dbt: the source is a set of data frames, loading is
-"last writer wins", and each mart is written down once more from its definition.
+"last writer wins", and each mart is implemented a second time from its definition.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pipeline_verification.oracle.replay import Replay, replay
 from pipeline_verification.oracle.source_state import SourceState
 
 _TIME = pa.timestamp("us", tz="UTC")
-_CUSTOMERS_PRESENT = pa.schema({"id": pa.int64(), "as_of": _TIME})
+_CURRENT_CUSTOMER_KEYS = pa.schema({"id": pa.int64(), "as_of": _TIME})
 _LOADED_INTERVALS = pa.schema(
     {
         "table_name": pa.string(),
@@ -29,12 +29,12 @@ _LOADED_INTERVALS = pa.schema(
 
 
 def expected_tables(source: SourceState, history: Sequence[Event]) -> dict[str, pa.Table]:
-    """What each table of the warehouse holds after a history, by ``schema.table``.
+    """The content of each table of the warehouse after a history, by ``schema.table``.
 
     The snapshot's closed versions depend on the order of the runs, its current ones do not.
 
     Args:
-        source: the source as it stood before the first event; it is advanced to the last.
+        source: the source before the first event; the call advances it to the last.
         history: what happened, in order.
     """
     replayed = replay(source, history)
@@ -53,7 +53,7 @@ def _raw_tables(replayed: Replay) -> dict[str, pa.Table]:
         for table in TABLES
     }
     as_of = replayed.customers_as_of
-    present = [
+    current_keys = [
         {"id": customer, "as_of": as_of.end if as_of else None}
         for customer in replayed.current_customer_keys
     ]
@@ -66,7 +66,7 @@ def _raw_tables(replayed: Replay) -> dict[str, pa.Table]:
         }
         for (table, interval), rows in replayed.loaded.items()
     ]
-    tables["raw.current_customer_keys"] = pa.Table.from_pylist(present, _CUSTOMERS_PRESENT)
+    tables["raw.current_customer_keys"] = pa.Table.from_pylist(current_keys, _CURRENT_CUSTOMER_KEYS)
     tables["raw.loaded_intervals"] = pa.Table.from_pylist(loaded, _LOADED_INTERVALS)
     return tables
 

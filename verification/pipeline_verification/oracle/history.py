@@ -1,4 +1,4 @@
-"""What happened to a run: when its source advanced, and which intervals ran in between."""
+"""The history of a run: when its source advanced, and which intervals succeeded in between."""
 
 from __future__ import annotations
 
@@ -17,34 +17,33 @@ class SourceAdvanced:
 
 
 @dataclass(frozen=True, slots=True)
-class IntervalRun:
-    """All steps ran for an interval, extracting from the source as it stood."""
+class IntervalSucceeded:
+    """All steps of an interval succeeded, with the source as the last advance left it."""
 
     interval: DataInterval
 
 
-Event = SourceAdvanced | IntervalRun
+Event = SourceAdvanced | IntervalSucceeded
 
 
 def parse_history(entries: Sequence[Mapping[str, str]]) -> tuple[Event, ...]:
-    """Read the history of a run record, in order.
+    """Read the history of a run record, in order, without the runs that failed.
 
     Args:
         entries: ``{"advance": DAY}``, or ``{"interval": START/END}`` with the run's ``state``.
-
-    A run that failed is left out: what it changed is settled by the repetition that succeeds.
 
     Raises:
         ValueError: an entry is neither.
         PipelineError: a day or an interval is malformed.
     """
+    # Whatever a failed run has loaded, the repetition that succeeds loads again.
     return tuple(_event(entry) for entry in entries if entry.get("state") != "failed")
 
 
 def runs_day_by_day(history: Sequence[Event]) -> bool:
-    """Whether each interval ran right after the source reached its last day, in ascending order.
+    """Whether each interval ran right after the source had advanced to its day, in order.
 
-    Then the order in which the snapshot saw the customers is known.
+    Only then is it known which versions of the customers the snapshot has seen.
     """
     days: list[date] = []
     for before, event in zip((None, *history), history, strict=False):
@@ -63,6 +62,6 @@ def _event(entry: Mapping[str, str]) -> Event:
         case {"advance": day}:
             return SourceAdvanced(parse_day(day))
         case {"interval": interval}:
-            return IntervalRun(DataInterval.parse(interval))
+            return IntervalSucceeded(DataInterval.parse(interval))
         case other:
             raise ValueError(f"{other} is neither an advance nor an interval")

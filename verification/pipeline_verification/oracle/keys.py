@@ -1,4 +1,4 @@
-"""Keys that are made of other columns: what exactly is hashed."""
+"""The surrogate keys: the exact texts that are hashed."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from datetime import datetime
 
 
 def page_view_id(session_id: str, page_url: str, viewed_at: datetime) -> str:
-    """The surrogate key of a page view: the MD5 of its three parts, each behind its length.
+    """The surrogate key of a page view: the MD5 of its three parts, each after its length.
 
-    A part is written as ``LENGTH:PART``, its length in characters, and nothing stands between the
-    parts: ``2:s11:/26:2025-01-01 08:00:00.000000`` for the session ``s1`` and the page ``/``.
+    A part is written as ``LENGTH:PART``, with the length in characters and no separator:
+    ``2:s11:/26:2025-01-01 08:00:00.000000`` for the session ``s1`` and the page ``/``.
     """
+    # Without the lengths, 'a' + 'bc' and 'ab' + 'c' would have the same key.
     parts = (session_id, page_url, _utc(viewed_at))
     return _md5("".join(f"{len(part)}:{part}" for part in parts))
 
@@ -26,7 +27,7 @@ def version_id(customer_id: int, updated_at: datetime) -> str:
 
 
 def _utc(moment: datetime) -> str:
-    """A moment of the time zone UTC as ``2025-01-01 08:00:00.000000``."""
+    """A time in UTC as ``2025-01-01 08:00:00.000000``."""
     return moment.replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")
 
 

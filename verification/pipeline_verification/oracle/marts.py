@@ -1,6 +1,6 @@
 """Every mart, computed from the loaded rows by its definition, in exact integers.
 
-Money is added up in Python's integers, which cannot overflow, and becomes dollars once at the end.
+Money is summed in Python's integers, which cannot overflow, and converted to dollars at the end.
 """
 
 from __future__ import annotations
@@ -112,6 +112,7 @@ def daily_revenue_by_category(raw: Frames) -> pa.Table:
         gross=net_cents * (10_000 + _exact(lines["tax_rate_bp"])),
         units=_exact(lines["quantity"]),
     ).groupby(["order_date", "category"])
+    # `gross` is in cents times 10,000; rounding once per group, not per line, is the definition.
     days = groups.agg({"gross": "sum", "order_id": "nunique", "units": "sum"}).reset_index()
     days["revenue"] = _dollars(map(_rounded_cents, days["gross"]))
     return _table(days.rename(columns={"order_id": "order_count"}), DAILY_REVENUE_BY_CATEGORY)
@@ -170,6 +171,7 @@ def _exact(integers: pd.Series[int]) -> pd.Series[int]:
 
 def _rounded_cents(gross: int) -> int:
     """Whole cents of an amount in cents times 10,000, rounded half away from zero."""
+    # round() would round half to even, and // of a negative number rounds down.
     cents = (abs(gross) + 5_000) // 10_000
     return cents if gross >= 0 else -cents
 

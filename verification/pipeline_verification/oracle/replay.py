@@ -1,4 +1,4 @@
-"""Replaying a history: what loading and the snapshot must have kept of it."""
+"""Replays a history: the loaded rows and the customers' versions after it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from pipeline_verification.oracle.source_state import Frames, SourceState, empty
 
 @dataclass(slots=True)
 class Replay:
-    """What the runs of a history leave behind, before any mart.
+    """The state of the warehouse before any mart.
 
     Attributes:
-        raw: the contract's tables; of each key the row with the newest ``updated_at``.
-        loaded: the rows of each interval's latest extraction, by table and interval.
+        raw: the contract's tables; for each key the row with the newest ``updated_at``.
+        loaded: the number of rows of each interval's latest extraction, by table and interval.
         current_customer_keys: the customers' ids at the newest interval's latest extraction.
         customers_as_of: the newest interval; None before the first run.
-        customer_versions: what the snapshot recorded.
+        customer_versions: the snapshot.
     """
 
     raw: Frames = field(default_factory=lambda: {t.name: empty_frame(t) for t in TABLES})
@@ -34,13 +34,13 @@ class Replay:
 
     @property
     def customers(self) -> pd.DataFrame:
-        """The loaded customers that the source still holds."""
+        """The loaded customers that the source still has."""
         loaded = self.raw["customers"]
         return loaded[loaded["id"].isin(list(self.current_customer_keys))]
 
 
 def replay(source: SourceState, history: Sequence[Event]) -> Replay:
-    """Let the events happen in order to a source and an empty warehouse."""
+    """Apply the events in order to a source and an empty warehouse."""
     replayed = Replay()
     for event in history:
         if isinstance(event, SourceAdvanced):
@@ -56,6 +56,7 @@ def _run(replayed: Replay, source: SourceState, interval: DataInterval) -> None:
         replayed.loaded[table.name, interval] = len(rows)
         replayed.raw[table.name] = _last_writer_wins(table.name, replayed.raw[table.name], rows)
     newest = replayed.customers_as_of
+    # An older interval that runs late must not replace the newer list of customers.
     if newest is None or interval.end >= newest.end:
         replayed.customers_as_of = interval
         replayed.current_customer_keys = frozenset(source.customer_ids())
@@ -64,5 +65,6 @@ def _run(replayed: Replay, source: SourceState, interval: DataInterval) -> None:
 
 def _last_writer_wins(table: str, before: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     both = pd.concat([before, rows], ignore_index=True)
+    # A stable sort keeps the later extraction last among rows with the same updated_at.
     newest_last = both.sort_values("updated_at", kind="stable")
     return newest_last.drop_duplicates(list(TABLE_BY_NAME[table].key), keep="last")

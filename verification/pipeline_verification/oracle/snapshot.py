@@ -31,7 +31,7 @@ SNAP_CUSTOMERS = pa.schema(
 class CustomerVersions:
     """Versions of customers, each valid from its ``updated_at`` until the next one's.
 
-    The version of a customer that is gone ends at the moment at which that was seen.
+    A deleted customer's version ends when a run first sees the customer missing.
     """
 
     def __init__(self) -> None:

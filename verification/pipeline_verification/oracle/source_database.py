@@ -1,4 +1,4 @@
-"""The oracle's own look into a source database that no data set filled."""
+"""Reads a source database that no data set filled, without the steps' code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SQLITE = "sqlite:///"
 
 
 def read_tables(url: str) -> Frames:
-    """The rows that the contract's tables hold now, by table name.
+    """The current rows of the contract's tables, by table name.
 
     SQLite keeps times as microseconds since 1970 UTC, PostgreSQL as TIMESTAMPTZ.
 

@@ -1,4 +1,4 @@
-"""The source database as the oracle imagines it: five data frames, changed day by day."""
+"""The source database as five data frames, changed day by day."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class SourceState:
     """The current rows of the contract's tables.
 
     Args:
-        dataset: where the changes come from; None where the tables never change.
-        tables: the rows at first, by table name; empty where None.
+        dataset: the source of the changes; None when the tables never change.
+        tables: the initial rows by table name; None means no rows.
     """
 
     def __init__(self, dataset: Dataset | None, tables: Frames | None = None) -> None:
@@ -53,7 +53,7 @@ class SourceState:
 
 
 def frame(table: pa.Table) -> pd.DataFrame:
-    """A data frame that holds Arrow's exact types: no float, no object, NULL apart from empty."""
+    """A data frame with Arrow's exact types: no float or object, and NULL is not an empty text."""
     converted: pd.DataFrame = table.to_pandas(types_mapper=pd.ArrowDtype)
     return converted
 
@@ -66,7 +66,7 @@ def empty_frame(table: Table) -> pd.DataFrame:
 def _applied(
     rows: pd.DataFrame, changes: Iterable[TableChanges], key: tuple[str, ...]
 ) -> pd.DataFrame:
-    """The rows after the changes: of each key the last upsert, unless a deletion follows it."""
+    """The rows after the changes: for each key the last upsert, unless a deletion follows it."""
     log = [rows.assign(deleted=False)]
     for change in changes:
         if change.deleted_keys is not None:

@@ -10,8 +10,8 @@ from itertools import groupby
 
 from ecommerce_pipeline.reporting import formatting
 
-MOST_COLUMNS = 45
-MOST_POINTS = 400
+MAX_COLUMNS = 45
+MAX_POINTS = 400
 WIDEST_COLUMN = 8.0
 ZERO = Decimal(0)
 
@@ -105,7 +105,7 @@ def revenue_chart(by_day: Mapping[date, Decimal]) -> RevenueChart | None:
         zero=height(ZERO),
         grid=[(height(tick), formatting.short_money(tick)) for tick in ticks],
         dates=_dates(marks),
-        line=f"M{line}" if len(periods) > MOST_COLUMNS else None,
+        line=f"M{line}" if len(periods) > MAX_COLUMNS else None,
         best=max(periods, key=lambda period: period.revenue),
     )
 
@@ -124,7 +124,7 @@ def _periods(by_day: Mapping[date, Decimal]) -> tuple[str, list[Period]]:
     first, last = min(by_day), max(by_day)
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
     units = ("day", _same), ("week", _monday), ("month", _first_of_month)
-    unit, start_of = units[(len(days) > MOST_POINTS) + (len(days) > 7 * MOST_POINTS)]
+    unit, start_of = units[(len(days) > MAX_POINTS) + (len(days) > 7 * MAX_POINTS)]
     periods = [list(group) for _, group in groupby(days, start_of)]
     return unit, [
         Period(part[0], part[-1], sum((by_day.get(day, ZERO) for day in part), ZERO))

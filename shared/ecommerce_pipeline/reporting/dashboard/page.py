@@ -17,7 +17,7 @@ from ecommerce_pipeline.reporting.dashboard.queries import DashboardData
 from ecommerce_pipeline.storage import journal
 from ecommerce_pipeline.storage.journal import JournalEntry
 
-MOST_CATEGORIES = 8
+MAX_CATEGORIES = 8
 
 
 def render(context: StepContext, data: DashboardData, steps: Sequence[JournalEntry]) -> str:
@@ -52,8 +52,8 @@ def render(context: StepContext, data: DashboardData, steps: Sequence[JournalEnt
 
 def _categories(data: DashboardData) -> list[dict[str, object]]:
     """The largest categories with bars relative to the largest, then the others in one row."""
-    shown = data.revenue_by_category[:MOST_CATEGORIES]
-    others = data.revenue_by_category[MOST_CATEGORIES:]
+    shown = data.revenue_by_category[:MAX_CATEGORIES]
+    others = data.revenue_by_category[MAX_CATEGORIES:]
     largest = max((abs(revenue) for _, revenue in shown), default=Decimal(0))
     rows = [(name, revenue, charts.share(revenue, largest)) for name, revenue in shown]
     if others:

@@ -1,14 +1,14 @@
-"""What every variant must come through equal: each file in this folder is one scenario."""
+"""The scenarios: each file in this folder has one, as ``SCENARIO``."""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
 
-from pipeline_verification.conformance.stage import Scenario
+from pipeline_verification.conformance.scenario_run import Scenario
 
 
 def discover() -> dict[str, Scenario]:
-    """The scenarios by name, which is that of the file; each file has a ``SCENARIO``."""
+    """The scenarios by name, which is the file's."""
     names = sorted(module.name for module in pkgutil.iter_modules(__path__))
     return {name: importlib.import_module(f"{__name__}.{name}").SCENARIO for name in names}

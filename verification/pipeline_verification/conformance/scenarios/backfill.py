@@ -1,21 +1,21 @@
-"""The source stands at its end, and the tool's own backfill catches up."""
+"""The source advances to the last day; then the tool's own backfill runs all days."""
 
 from __future__ import annotations
 
 from ecommerce_pipeline.datasets import load_dataset
 from ecommerce_pipeline.interval import days
-from pipeline_verification.conformance.stage import Scenario, Stage
+from pipeline_verification.conformance.scenario_run import Scenario, ScenarioRun
 
 
-def play(stage: Stage) -> None:
-    intervals = list(days(stage.dataset.first_day, 4))
-    stage.advance(intervals[-1].start.date())
-    stage.backfill(intervals)
+def run(scenario: ScenarioRun) -> None:
+    intervals = list(days(scenario.dataset.first_day, 4))
+    scenario.advance(intervals[-1].start.date())
+    scenario.backfill(intervals)
 
 
 SCENARIO = Scenario(
     title="Backfill",
-    rule="The tool's own backfill over several days leaves what running each of them leaves.",
+    rule="The tool's own backfill over several days gives the oracle's tables.",
     dataset=lambda: load_dataset("synthetic"),
-    play=play,
+    run=run,
 )

@@ -1,12 +1,12 @@
-"""Rows that come late, rows that change after their day, and one that was committed too late."""
+"""Late rows, corrected rows, and a row committed after the interval of its day had run."""
 
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
 
 from ecommerce_pipeline.interval import days
+from pipeline_verification.conformance.scenario_run import Scenario, ScenarioRun
 from pipeline_verification.conformance.scripted_dataset import Row, ScriptedDataset, changes
-from pipeline_verification.conformance.stage import Scenario, Stage
 
 FIRST_DAY, SECOND_DAY = date(2025, 1, 1), date(2025, 1, 2)
 MORNING = datetime(2025, 1, 1, 8, tzinfo=UTC)
@@ -87,7 +87,7 @@ SHOP = ScriptedDataset(
                 "orders",
                 order(2, "cancelled", created_at=EVENING, updated_at=NEXT_NOON),  # a correction
                 order(3, "pending", created_at=MORNING, updated_at=NEXT_DAY),  # late
-                order(4, "pending", updated_at=EVENING),  # committed when its day had run
+                order(4, "pending", updated_at=EVENING),  # committed after its day had run
             ),
             changes(
                 "order_items", line(1, 3, NEXT_NOON), line(3, 1, NEXT_DAY), line(4, 2, EVENING)
@@ -103,29 +103,29 @@ SHOP = ScriptedDataset(
 )
 
 
-def play(stage: Stage) -> None:
+def run(scenario: ScenarioRun) -> None:
     first, second = days(FIRST_DAY, 2)
-    stage.advance(FIRST_DAY)
-    stage.run_interval(first)
-    _expect(stage, "before", [1, 2], ["/ ?", "/cart 9"])
-    stage.advance(SECOND_DAY)
-    stage.run_interval(second)
-    _expect(stage, "late and corrected", [1, 2, 3], ["/ 3", "/cart 9", "/late 5"])
-    stage.run_interval(first)
-    _expect(stage, "run again", [1, 2, 3, 4], ["/ 3", "/cart 9", "/late 5", "/too-late 7"])
+    scenario.advance(FIRST_DAY)
+    scenario.run_interval(first)
+    _expect(scenario, "before", [1, 2], ["/ ?", "/cart 9"])
+    scenario.advance(SECOND_DAY)
+    scenario.run_interval(second)
+    _expect(scenario, "late and corrected", [1, 2, 3], ["/ 3", "/cart 9", "/late 5"])
+    scenario.run_interval(first)
+    _expect(scenario, "run again", [1, 2, 3, 4], ["/ 3", "/cart 9", "/late 5", "/too-late 7"])
 
 
-def _expect(stage: Stage, name: str, orders: list[int], page_views: list[str]) -> None:
-    """Check which rows of the first day the warehouse holds by now."""
-    seen = [stage.query(LATE_ORDERS)[0][0], stage.query(LATE_PAGE_VIEWS)[0][0]]
+def _expect(scenario: ScenarioRun, name: str, orders: list[int], page_views: list[str]) -> None:
+    """Check which rows of the first day the warehouse has now."""
+    seen = [scenario.query(LATE_ORDERS)[0][0], scenario.query(LATE_PAGE_VIEWS)[0][0]]
     expected = [orders, page_views]
-    faults = [] if seen == expected else [f"the first day's rows are {seen}, not {expected}"]
-    stage.check(name, faults, f"of the first day: orders {orders}, page views {page_views}")
+    problems = [] if seen == expected else [f"the first day's rows are {seen}, not {expected}"]
+    scenario.check(name, problems, f"of the first day: orders {orders}, page views {page_views}")
 
 
 SCENARIO = Scenario(
     title="Late and corrected rows",
-    rule="Rows that come or change after their day arrive with the day that brings them.",
+    rule="A row that is late or corrected arrives with the interval of its updated_at.",
     dataset=lambda: SHOP,
-    play=play,
+    run=run,
 )

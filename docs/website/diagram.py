@@ -1,20 +1,24 @@
-"""The picture of the pipeline: every way of running it, around one set of steps."""
+"""The diagram of the pipeline as inline SVG: steps in the middle, variants at the sides."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
 
+from ecommerce_pipeline.reporting.formatting import TIMES
 from ecommerce_pipeline.specification import EXTRACT_STEPS, STEPS
-from website.numbers import TIMES
 
 WIDTH, MIDDLE, SIDE = 380, 176, 84
 ROW, TOP = 24, 62
 LEFT = (WIDTH - MIDDLE) / 2
 
 
-def picture(ways: Sequence[str]) -> str:
-    """An SVG with source and dashboard, the steps between them, and the ways at both sides."""
+def diagram(variants: Sequence[str]) -> str:
+    """The diagram as HTML.
+
+    Args:
+        variants: their titles; the first is shown at the left, the second at the right, and so on.
+    """
     steps = list(_step_labels())
     bottom = TOP + len(steps) * ROW + 12
     boxes = "".join(
@@ -22,8 +26,8 @@ def picture(ways: Sequence[str]) -> str:
         for place, label in enumerate(steps)
     )
     return (
-        f'<div class="picture"><svg role="img" viewBox="0 0 {WIDTH} {bottom + 54}"'
-        f' aria-label="{escape(_told(ways))}">'
+        f'<div class="diagram"><svg role="img" viewBox="0 0 {WIDTH} {bottom + 54}"'
+        f' aria-label="{escape(_text_alternative(variants))}">'
         + _box(LEFT + 8, 4, MIDDLE - 16, 30, "source database", "place")
         + _arrow(34, TOP - 8)
         + f'<rect class="frame" x="{LEFT}" y="{TOP - 8}" width="{MIDDLE}"'
@@ -31,32 +35,33 @@ def picture(ways: Sequence[str]) -> str:
         + boxes
         + _arrow(bottom, bottom + 20)
         + _box(LEFT + 8, bottom + 20, MIDDLE - 16, 30, "published copy, dashboard", "place")
-        + "".join(_ways(ways, TOP - 8, bottom))
+        + "".join(_variants(variants, TOP - 8, bottom))
         + "</svg></div>"
     )
 
 
 def _step_labels() -> list[str]:
-    """The steps' names; the extracts, which run side by side, are one."""
+    """The steps' names; the five extract steps, which run in parallel, share one box."""
     extract = f"extract_<table> {TIMES} {len(EXTRACT_STEPS)}"
     names = [extract if step.name in EXTRACT_STEPS else step.name for step in STEPS]
     return list(dict.fromkeys(names))
 
 
-def _told(ways: Sequence[str]) -> str:
+def _text_alternative(variants: Sequence[str]) -> str:
     steps = ", ".join(_step_labels())
-    return f"From the source database through {steps} to dashboard, run by {', '.join(ways)}"
+    names = ", ".join(variants)
+    return f"From the source database through {steps} to the dashboard, run by {names}"
 
 
-def _ways(ways: Sequence[str], top: float, bottom: float) -> list[str]:
-    """The ways, first one left, next one right, evenly over the height."""
+def _variants(variants: Sequence[str], top: float, bottom: float) -> list[str]:
+    """Boxes for the variants, in turn left and right, evenly over the height."""
     drawn = []
-    for side, names in enumerate((ways[::2], ways[1::2])):
+    for side, names in enumerate((variants[::2], variants[1::2])):
         x = side * (WIDTH - SIDE)
         near, far = (SIDE, LEFT) if side == 0 else (x, WIDTH - LEFT)
         for place, name in enumerate(names):
             middle = top + (bottom - top) * (place + 0.5) / len(names)
-            drawn.append(_box(x, middle - 20, SIDE, 40, name, "way"))
+            drawn.append(_box(x, middle - 20, SIDE, 40, name, "variant"))
             drawn.append(f'<line class="wire" x1="{near}" y1="{middle}" x2="{far}" y2="{middle}"/>')
     return drawn
 
@@ -64,7 +69,7 @@ def _ways(ways: Sequence[str], top: float, bottom: float) -> list[str]:
 def _box(  # noqa: PLR0917
     x: float, y: float, width: float, height: float, label: str, kind: str
 ) -> str:
-    words = label.split(" ") if kind == "way" else [label]
+    words = label.split(" ") if kind == "variant" else [label]
     first = y + height / 2 - 7 * (len(words) - 1)
     lines = "".join(
         f'<text x="{x + width / 2}" y="{first + 14 * n}">{escape(w)}</text>'

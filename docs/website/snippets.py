@@ -1,4 +1,4 @@
-"""Pieces of files that run: a Python symbol by its name, a key of YAML, a section of Markdown."""
+"""Snippets of files: a Python symbol by its name, a key of YAML, a section of Markdown."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """Some lines of a file.
+class Snippet:
+    """Consecutive lines of a file.
 
     Attributes:
-        file: the file's name below the folder it was asked of.
-        language: what Pygments calls its language.
-        text: the lines, without the indentation that all of them have.
+        file: the file's path, relative to the folder given to ``snippet``.
+        language: the language's name for Pygments.
+        text: the lines, without their common indentation.
     """
 
     file: str
@@ -36,11 +36,11 @@ class Piece:
         return self.text.splitlines()
 
 
-def piece(folder: Path, reference: str) -> Piece:
-    """Cut what ``reference`` names out of a file.
+def snippet(folder: Path, reference: str) -> Snippet:
+    """The snippet of a file that ``reference`` names.
 
     Args:
-        folder: where the file's name begins.
+        folder: the folder that the file's path is relative to.
         reference: ``FILE:SYMBOL``. In Python a symbol is a dotted path of functions, classes,
             assignments and ``with`` blocks; ``@NAME`` is the decorators of a function alone, and
             ``__doc__`` the module's docstring. In YAML it is a top-level key.
@@ -53,10 +53,10 @@ def piece(folder: Path, reference: str) -> Piece:
     if not path.is_file():
         raise PipelineError(f"{path} is missing", "fix the reference, or restore the file")
     text = path.read_text()
-    cut = _python(text, symbol) if path.suffix == ".py" else _yaml(text, symbol)
-    if cut is None:
+    source = _python(text, symbol) if path.suffix == ".py" else _yaml(text, symbol)
+    if source is None:
         raise PipelineError(f"{path} has no {symbol!r}", "fix the reference, or the name")
-    return Piece(name, LANGUAGES.get(path.suffix, "text"), textwrap.dedent(cut).strip("\n"))
+    return Snippet(name, LANGUAGES.get(path.suffix, "text"), textwrap.dedent(source).strip("\n"))
 
 
 def section(path: Path, heading: str | None = None) -> str:
@@ -80,33 +80,21 @@ def headings(path: Path) -> list[str]:
     return [heading for heading, _ in _sections(path.read_text()) if heading]
 
 
-def command(path: Path, marker: str) -> str:
-    """The first shell block of a Markdown file below the line that is ``marker``.
-
-    Raises:
-        PipelineError: there is none.
-    """
-    found = re.search(rf"^{re.escape(marker)}$.*?^```sh\n(.*?)^```$", path.read_text(), re.M | re.S)
-    if found is None:
-        raise PipelineError(f"{path} has no command below {marker!r}", "fix one of the two")
-    return found[1].strip()
-
-
 def _sections(text: str) -> Iterator[tuple[str, str]]:
-    """Headings and texts; what stands between title and first heading has an empty heading."""
+    """Headings and texts; the text between title and first heading has an empty heading."""
     _, *parts = re.split(r"^#{1,2} (.*)$", _without_code(text), flags=re.M)
     for number, (heading, body) in enumerate(zip(parts[::2], parts[1::2], strict=True)):
         yield "" if number == 0 else heading, body.replace("\0", "#").strip("\n")
 
 
 def _without_code(text: str) -> str:
-    """Hide each ``#`` that begins a line within a fenced block, where it is a comment."""
+    """The text with a NUL for each ``#`` at the start of a line of code: a comment, no heading."""
     fences = re.compile(r"^```.*?^```$", re.M | re.S)
     return fences.sub(lambda block: re.sub(r"^#", "\0", block[0], flags=re.M), text)
 
 
 def with_lists_apart(text: str) -> str:
-    """Markdown with an empty line before each list, which Python-Markdown needs to see one."""
+    """Markdown with an empty line before each list; without one, Python-Markdown sees no list."""
     begins = re.compile(r"^(?![-|>]|\s|\d+\. )(.+)\n(?=- |\d+\. )", re.M)
     parts = re.split(r"(^```.*?^```$)", text, flags=re.M | re.S)
     parts[::2] = [begins.sub(r"\1\n\n", part) for part in parts[::2]]
@@ -139,7 +127,7 @@ def _find(node: ast.AST, path: Sequence[str]) -> ast.stmt | None:
 
 
 def _statements(node: ast.AST) -> Iterator[ast.stmt]:
-    """The statements within, those in blocks that define nothing included."""
+    """The statements within; also those in nested blocks, but not those in nested definitions."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.stmt):
             yield child
@@ -148,7 +136,7 @@ def _statements(node: ast.AST) -> Iterator[ast.stmt]:
 
 
 def _names(node: ast.stmt) -> set[str]:
-    """What a statement defines; of a ``with`` block also what it calls."""
+    """The names that a statement defines; for a ``with`` block also those that it calls."""
     if isinstance(node, Definition):
         return {node.name}
     if isinstance(node, ast.With):
@@ -160,5 +148,6 @@ def _names(node: ast.stmt) -> set[str]:
 
 
 def _first_line(node: ast.stmt) -> int:
+    # ``lineno`` of a definition is the line of its ``def`` or ``class``, below its decorators.
     decorators = node.decorator_list if isinstance(node, Definition) else []
     return min([node.lineno, *(decorator.lineno for decorator in decorators)])

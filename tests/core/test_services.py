@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import psutil
 import pytest
 
 from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.execution.processes import wait_until
 from ecommerce_pipeline.harness.services import RESTARTS, Service
 
 # A child in a process group of its own that ignores SIGTERM, as a stubborn task would.
@@ -26,10 +26,7 @@ PARENT = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {STUBBO
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.02)
+    assert wait_until(condition, timeout_seconds=60, poll_seconds=0.02), "waited too long"
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Running all ways: one that fails hides no other, and a mistake is told once."""
+"""Running all variants: one that fails hides no other, and a wrong option is one line."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import io
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +14,10 @@ import pytest
 from rich.console import Console
 
 from ecommerce_pipeline.execution import step_server
-from ecommerce_pipeline.harness.driver import Options
+from ecommerce_pipeline.execution.processes import wait_until
+from ecommerce_pipeline.harness.driver import RunOptions
 from ecommerce_pipeline.run_directory import RunDirectory
-from pipeline_verification.all_variants import AllWays, Way, compare_all, table
+from pipeline_verification.all_variants import AllVariants, VariantRun, compare_all, table
 from pipeline_verification.checks import Check
 
 ONE_DAY = ["--days", "1"]
@@ -28,35 +28,37 @@ from pathlib import Path
 from pipeline_verification.all_variants import main
 main(sys.argv[1:], lambda name: Path(sys.executable))
 """
-PATIENCE_SECONDS = 120.0
+WAIT_SECONDS = 120.0
 
 
 @dataclass(slots=True)
 class Ran:
-    """What came of it, and what was shown."""
+    """The result, and what was printed."""
 
     passed: bool
-    ways: list[Way]
+    variant_runs: list[VariantRun]
     shown: str
 
 
-class Kept(AllWays):
-    """All ways, which keeps what came of them."""
+class RecordingAllVariants(AllVariants):
+    """Keeps the runs for the tests."""
 
-    ways: list[Way]
+    variant_runs: list[VariantRun]
 
-    def run(self) -> list[Way]:
-        self.ways = super().run()
-        return self.ways
+    def run(self) -> list[VariantRun]:
+        self.variant_runs = super().run()
+        return self.variant_runs
 
 
 def run_here(folder: Path, *variants: str, python: str = sys.executable) -> Ran:
     """Run one day with variants in the tests' own environment, or under another program."""
     shown = io.StringIO()
     console = Console(file=shown, width=150)
-    options = Options(run_dir=folder, days=1)
-    all_ways = Kept(ONE_DAY, options, variants, lambda name: Path(python), console)
-    return Ran(compare_all(all_ways), all_ways.ways, shown.getvalue())
+    options = RunOptions(run_dir=folder, days=1)
+    all_variants = RecordingAllVariants(
+        ONE_DAY, options, variants, lambda name: Path(python), console
+    )
+    return Ran(compare_all(all_variants), all_variants.variant_runs, shown.getvalue())
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +71,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
 
 def test_one_that_fails_hides_no_other(ran: Ran) -> None:
     """The control is equal to the oracle although the other variant is not there."""
-    control, other = ran.ways
+    control, other = ran.variant_runs
     assert control.passed
     assert control.oracle is not None
     assert control.oracle.detail.startswith("13 tables, ")
@@ -81,19 +83,19 @@ def test_one_that_fails_hides_no_other(ran: Ran) -> None:
 
 
 def test_the_table(ran: Ran) -> None:
-    """A line says of each whether it is equal to what, what it did, and how long it took."""
+    """A line for each says whether it equals oracle and control, what it did, and how long."""
     lines = [line.split() for line in ran.shown.splitlines()]
     header = ["variant", "oracle", "control", "intervals", "steps", "time", "peak", "memory"]
     start = lines.index(header)
-    assert lines[start + 1][:6] == ["cron", "equal", "is", "it", "1", "16"]
+    assert lines[start + 1][:5] == ["cron", "equal", "control", "1", "16"]
     assert lines[start + 1][-1] == "MB"
     assert lines[start + 2] == ["nowhere", "failed", "failed"]
     assert "\nnowhere: there is no variant 'nowhere'" in ran.shown
 
 
 def test_where_everything_is(ran: Ran) -> None:
-    """Warehouse, dashboard, record and logs of each are named; of one that made none, that."""
-    run = ran.ways[0].run
+    """The paths of warehouse, dashboard, record and logs are printed, or that nothing was made."""
+    run = ran.variant_runs[0].run
     for path in (run.warehouse, run.dashboard, run.record, run.path / "logs"):
         assert f" {path}\n" in ran.shown
         assert path.exists()
@@ -101,22 +103,22 @@ def test_where_everything_is(ran: Ran) -> None:
 
 
 def test_a_difference_is_shown(ran: Ran) -> None:
-    """A variant that ran and is not equal is told apart from one that failed."""
-    way = Way("other", ran.ways[0].run, finished=ran.ways[0].finished)
-    way.oracle, way.control = Check(True, ""), Check(False, "marts.fct_orders: 1 row")
+    """A variant that ran and is not equal is shown as DIFFERS, not as failed."""
+    other = VariantRun("other", ran.variant_runs[0].run, finished=ran.variant_runs[0].finished)
+    other.oracle, other.control = Check(True, ""), Check(False, "marts.fct_orders: 1 row")
     console = Console(file=io.StringIO(), width=100)
     with console.capture() as capture:
-        console.print(table([way]))
+        console.print(table([other]))
     assert capture.get().splitlines()[-1].split()[:3] == ["other", "equal", "DIFFERS"]
-    assert way.fault == "differs from the control: marts.fct_orders: 1 row"
-    assert not way.passed
+    assert other.problem == "differs from the control: marts.fct_orders: 1 row"
+    assert not other.passed
 
 
 def test_an_earlier_run_is_not_taken_for_this_one(ran: Ran) -> None:
-    """A command that ends at once leaves no run, though the folder holds one of before."""
-    again = run_here(ran.ways[0].run.path.parent, "cron", python="/bin/false")
-    assert ran.ways[0].run.record.exists()
-    assert again.ways[0].failure == "it left no run record"
+    """A command that ends at once has no run, although the folder has one from before."""
+    again = run_here(ran.variant_runs[0].run.path.parent, "cron", python="/bin/false")
+    assert ran.variant_runs[0].run.record.exists()
+    assert again.variant_runs[0].failure == "it left no run record"
     assert "cron\n  nothing was made\n" in again.shown
 
 
@@ -129,7 +131,7 @@ def test_an_earlier_run_is_not_taken_for_this_one(ran: Ran) -> None:
         (["--keep-up"], 1, "error: --keep-up leaves the pages of one variant up, not of all"),
     ],
 )
-def test_a_mistake_is_told_once(arguments: list[str], code: int, message: str) -> None:
+def test_a_wrong_option_is_one_line(arguments: list[str], code: int, message: str) -> None:
     """An option that does not fit ends in one line, before any variant is started."""
     done = subprocess.run(
         [sys.executable, "-m", "pipeline_verification.all_variants", *arguments],
@@ -152,14 +154,12 @@ def test_ctrl_c_stops_everything(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not run.step_journal.exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_until(run.step_journal.exists, timeout_seconds=WAIT_SECONDS)
         tree = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=PATIENCE_SECONDS)
+        _, errors = process.communicate(timeout=WAIT_SECONDS)
     assert process.returncode == 130
     assert errors == "stopped by Ctrl+C, and everything that was started with it\n"
     assert tree
-    _, alive = psutil.wait_procs(tree, timeout=PATIENCE_SECONDS)
+    _, alive = psutil.wait_procs(tree, timeout=WAIT_SECONDS)
     assert alive == []

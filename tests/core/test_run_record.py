@@ -41,7 +41,7 @@ def a_record() -> RunRecord:
 
 
 def test_a_record_is_read_back_as_it_was_written(tmp_path: Path) -> None:
-    """What is written to run.json is what a reader gets, with times in UTC and the suffix Z."""
+    """What is written to run.json is read back the same, with times in UTC and the suffix Z."""
     a_record().write(tmp_path / "run.json")
     values = run_record.read(tmp_path / "run.json")
     assert values["started_at"] == "2025-01-02T12:00:00Z"
