@@ -67,7 +67,7 @@ class Partial:
     def add(self, case: str, variant: str, sample: Sample) -> None:
         """Store a sample; it is on disk before this returns."""
         self.samples.setdefault((case, variant), []).append(sample)
-        with atomic_file(self.file, point="record") as temporary:
+        with atomic_file(self.file) as temporary:
             temporary.write_text(json.dumps(dict(self._values()), indent=1))
 
     def _values(self) -> Iterator[tuple[str, Any]]:

@@ -81,7 +81,7 @@ def _variant(
 def write(values: dict[str, Any], file: Path) -> Path:
     """Replace the file atomically, once its content is valid by the schema; returns the file."""
     validate(values)
-    with atomic_file(file, point="record") as temporary:
+    with atomic_file(file) as temporary:
         temporary.write_text(json.dumps(values, indent=2) + "\n")
     return file
 
