@@ -31,6 +31,7 @@ QUIET = {
     # Compiled modules halve the start-up of dbt, which every run pays.
     "PYTHONDONTWRITEBYTECODE": None,
 }
+BUILDS = {**QUIET, "NOX_PYTHON": sys.executable}  # which has nox; the environments have not
 # After Ctrl+C a run stops its services first, for which nox would leave it half a second.
 GRACEFUL_STOP = {"interrupt_timeout": 120.0, "terminate_timeout": 60.0}
 
@@ -101,7 +102,7 @@ def all_variants(session: nox.Session) -> None:
     session.log("building the environment that compares the variants; first time: a minute")
     _install(session, VERIFICATION)
     module = ("-m", "pipeline_verification.build_and_run_all")
-    session.run("python", *module, sys.executable, *session.posargs, env=QUIET, **GRACEFUL_STOP)
+    session.run("python", *module, *session.posargs, env=BUILDS, **GRACEFUL_STOP)
 
 
 @nox.session(default=False)
@@ -254,7 +255,7 @@ def _test_shared_parts(session: nox.Session) -> None:
 def _build_variants(session: nox.Session) -> None:
     """Build the environments of all variants; one that cannot be built does not stop the others."""
     module = ("-m", "pipeline_verification.harness.environment_builds")
-    session.run("python", *module, sys.executable, env=QUIET, **GRACEFUL_STOP)
+    session.run("python", *module, env=BUILDS, **GRACEFUL_STOP)
 
 
 def _find_python(version: str) -> str | None:

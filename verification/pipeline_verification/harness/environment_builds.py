@@ -1,6 +1,6 @@
 """Builds the variants' environments side by side; a variant can run while others are built.
 
-python -m pipeline_verification.harness.environment_builds NOX_PYTHON
+NOX_PYTHON=.venv/bin/python python -m pipeline_verification.harness.environment_builds
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution.processes import ending_with_parent, exit_on_sigterm
 from pipeline_verification.harness.environments import ROOT, interpreter, variant_names
 
+# Names the Python whose nox builds the environments; nox itself is in no locked environment.
+BUILDER_VARIABLE = "NOX_PYTHON"
 LOGS = ROOT / "runs" / "environments"
 # Two builds keep two cores and the network busy; more of them delay the first one.
 MAX_PARALLEL = 2
@@ -178,27 +180,28 @@ def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> N
         os.killpg(process.pid, number)
 
 
-def nox_builds(nox_python: str, say: Callable[[str], None] = print) -> EnvironmentBuilds:
-    """Builds of every variant's environment by the nox of another Python, the control first."""
+def nox_builds() -> EnvironmentBuilds:
+    """Builds of every variant's environment by nox, the control's first."""
+    nox = (os.environ.get(BUILDER_VARIABLE, sys.executable), "-m", "nox")
 
     def command(name: str) -> list[str]:
-        return [nox_python, "-m", "nox", "-s", name, "--install-only"]
+        return [*nox, "-s", name, "--install-only"]
 
-    return EnvironmentBuilds(command, variant_names(), say=say)
+    return EnvironmentBuilds(command, variant_names(), say=_print)
 
 
-def flushed(line: str) -> None:
-    """Print a line at once, also into a pipe, where progress would otherwise wait in a buffer."""
+def _print(line: str) -> None:
+    # Into a pipe, unflushed progress would appear at the end only.
     print(line, flush=True)  # noqa: T201
 
 
-def main(nox_python: str) -> None:
+def main() -> None:
     """Build all environments; one that cannot be built is reported and stops no other."""
     exit_on_sigterm()
-    with nox_builds(nox_python, flushed) as builds:
+    with nox_builds() as builds:
         for problem in builds.wait_for_all():
-            flushed(f"error: {problem}")
+            _print(f"error: {problem}")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main()
