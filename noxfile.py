@@ -20,8 +20,6 @@ nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_venv = "yes"
 nox.options.error_on_external_run = True
 nox.options.sessions = ["all"]
-# No interpreter is downloaded: what runs is what the machine has.
-nox.options.download_python = "never"
 
 ROOT = Path(__file__).parent
 CONTROL = "cron"
