@@ -10,12 +10,17 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from hypothesis import settings
 
 from ecommerce_pipeline.execution import step_server
 from ecommerce_pipeline.harness.postgres_server import running_server
 from support import crash_points
 
 _numbers = count()
+
+# On a loaded machine an example may take a second; its time says nothing about the rule.
+settings.register_profile("pipeline", deadline=None, print_blob=True)
+settings.load_profile("pipeline")
 
 
 def pytest_configure() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pipeline_verification.compare import Difference, compare, compare_table
 
-some_examples = settings(max_examples=25, deadline=None)
+some_examples = settings(max_examples=25)
 Tables = dict[str, pa.Table]
 Damage = Callable[..., Path]
 Change = tuple[str, str]

@@ -29,6 +29,7 @@ DAYS = list(days(parse_day("2025-01-01"), 3))
 START = DAYS[0].start
 Rows = dict[str, list[tuple[Any, ...]]]
 Version = tuple[str, int | None, str | None, int]
+HOUR = timedelta(hours=1)
 
 
 def halves(interval: DataInterval) -> list[DataInterval]:
@@ -91,7 +92,7 @@ def loads(draw: st.DrawFn) -> list[DataInterval]:
     return draw(st.permutations([*parts, *repeated]))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(order=loads())
 def test_order_repeats_and_cuts_do_not_matter(
     landed: Path, expected: Rows, order: list[DataInterval]
@@ -148,7 +149,7 @@ def write_page_views(folder: Path, hour: int, versions: Sequence[Version]) -> No
         write_sidecar(path, sidecar, table.arrow_schema)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(batches=st.lists(st.lists(VERSIONS, max_size=4), min_size=2, max_size=3))
 def test_ties_are_broken_by_content(batches: list[list[Version]]) -> None:
     """Of rows with one key and one time, NULLs among them, the same wins in any order."""
@@ -161,3 +162,34 @@ def test_ties_are_broken_by_content(batches: list[list[Version]]) -> None:
             write_page_views(Path(name), hour, versions)
         with fresh_warehouse(Path(name)) as one, fresh_warehouse(Path(name)) as other:
             assert load(one, hours)["page_views"] == load(other, hours[::-1])["page_views"]
+
+
+@settings(max_examples=20)
+@given(batches=st.lists(st.lists(VERSIONS, min_size=1, max_size=4), min_size=1, max_size=3))
+def test_the_newest_version_of_a_row_wins(batches: list[list[Version]]) -> None:
+    """Of all versions of a key, in one file or in several, the one updated last is kept."""
+    newest: dict[str, int] = {}
+    for session, _, _, minute in (version for versions in batches for version in versions):
+        newest[session] = max(minute, newest.get(session, 0))
+    with tempfile.TemporaryDirectory() as name:
+        hours = []
+        for hour, versions in enumerate(batches):
+            write_page_views(Path(name), hour, versions)
+            hours.append(DataInterval(START + hour * HOUR, START + (hour + 1) * HOUR))
+        with fresh_warehouse(Path(name)) as folder:
+            rows = load(folder, hours)["page_views"]
+    assert {row[0]: row[-1] for row in rows} == {
+        session: START + timedelta(minutes=minute) for session, minute in newest.items()
+    }
+
+
+def test_a_newer_row_wins_over_a_greater_one(tmp_path: Path) -> None:
+    """A row that was updated later is kept though an older version has the greater content."""
+    newer, older = ("a", 1, "x", 2), ("a", 3, "y", 1)
+    for hour, version in enumerate((newer, older)):
+        write_page_views(tmp_path, hour, [version])
+    hours = [DataInterval(START + n * HOUR, START + (n + 1) * HOUR) for n in range(2)]
+    for order in (hours, hours[::-1]):
+        with fresh_warehouse(tmp_path) as folder:
+            ((_, user, _, referrer, _, _, updated_at),) = load(folder, order)["page_views"]
+        assert (user, referrer, updated_at) == (1, "x", START + timedelta(minutes=2))

@@ -10,7 +10,7 @@ from datetime import date, timedelta
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ecommerce_pipeline.contract import TABLE_BY_NAME
@@ -106,7 +106,6 @@ def test_schema_is_exact(seed: int) -> None:
             change.deleted_keys.validate(full=True)
 
 
-@settings(deadline=None)
 @given(
     seed=st.integers(1, LARGEST_SEED),
     start=st.integers(1, 2**40),
@@ -124,7 +123,6 @@ def test_words_belong_to_the_row(
     assert np.array_equal(together[skip:], apart)
 
 
-@settings(deadline=None)
 @given(seed=st.integers(1, LARGEST_SEED))
 def test_time_of_day_is_in_the_day(seed: int) -> None:
     """Times of day lie from midnight to the last microsecond, and both ends occur."""

@@ -86,7 +86,7 @@ def _broken_rules(versions: duckdb.DuckDBPyConnection) -> list[str]:
     return [rule for rule, query in RULES.items() if versions.execute(query).fetchall()]
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(seed=st.integers(1, LARGEST_SEED), scale=st.integers(1, 4), day_count=st.integers(1, 16))
 def test_history(seed: int, scale: int, day_count: int) -> None:
     """Money adds up, keys and times are in order, and references hold, on each day."""

@@ -42,7 +42,6 @@ def build(shop: Shop, *flags: str) -> list[tuple[Any, ...]]:
 
 @settings(
     max_examples=5,
-    deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # to shrink would take minutes
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -7,7 +7,7 @@ from hashlib import md5
 
 import duckdb
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline_verification.oracle.keys import page_view_id, version_id
@@ -25,7 +25,6 @@ def test_page_view_id() -> None:
     assert page_view_id("☕", "", EIGHT) == hashed("1:☕0:26:2025-01-01 08:00:00.000000")
 
 
-@settings(deadline=None)
 @given(st.text(), st.text(), st.text(), st.text())
 def test_page_view_ids_never_collide(a: str, b: str, c: str, d: str) -> None:
     """Different parts have different keys, whatever separators they contain."""

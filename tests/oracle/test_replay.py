@@ -104,7 +104,7 @@ def test_repeated_interval_looks_again_at_who_is_present() -> None:
     assert result.current_customer_keys == {1}
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.permutations([run(FIRST), run(SECOND), run(THIRD), run(FIRST)]))
 def test_order_of_intervals_is_irrelevant(events: list[Event]) -> None:
     """While the source does not change, intervals in any order, also repeated, load the same."""

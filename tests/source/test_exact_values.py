@@ -86,7 +86,6 @@ def in_order(table: Table, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 quick = settings(
     max_examples=25,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],  # each example begins anew
 )
 
