@@ -13,7 +13,7 @@ from ecommerce_pipeline.errors import PipelineError
 
 @contextmanager
 def exclusive(path: Path, *, wait: bool = False) -> Iterator[None]:
-    """Hold the lock ``path`` for the block; its file keeps the holder's process id.
+    """Keep the lock ``path`` during the block; its file has the holder's process id.
 
     Args:
         path: the lock's file, made when missing.
@@ -23,7 +23,7 @@ def exclusive(path: Path, *, wait: bool = False) -> Iterator[None]:
         PipelineError: another process holds it, without ``wait``; the message names that process.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
+    with path.open("a+") as file:  # not "w", which would erase the holder's process id
         try:
             fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -33,6 +33,8 @@ def exclusive(path: Path, *, wait: bool = False) -> Iterator[None]:
                 "wait until it has ended; two runs never overlap",
                 retryable=True,
             ) from None
+        # The file stays when the lock is released: a process that has it open would otherwise lock
+        # a removed file, while the next one locks a new file of the same name.
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

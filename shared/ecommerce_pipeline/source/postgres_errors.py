@@ -1,4 +1,4 @@
-"""PostgreSQL's errors as one line that names the fault and the mend, without a credential."""
+"""PostgreSQL's errors as one line with the problem and a hint, without a credential."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from psycopg import errors
 
 from ecommerce_pipeline.errors import PipelineError
 
+# libpq gives no SQLSTATE for a refused connection, only the text. These pass without help.
 _PASSING = ("starting up", "shutting down", "too many clients", "reserved for roles")
 
 

@@ -120,10 +120,11 @@ def _centre(mark: Mark) -> float:
 
 
 def _periods(by_day: Mapping[date, Decimal]) -> tuple[str, list[Period]]:
-    """Cut the time from the first day to the last into days, weeks or months, by its length."""
+    """Divide the time from the first day to the last into days, weeks or months, by its length."""
     first, last = min(by_day), max(by_day)
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
     units = ("day", _same), ("week", _monday), ("month", _first_of_month)
+    # 0, 1 or 2: by day up to MAX_POINTS days, by week up to as many weeks, else by month.
     unit, start_of = units[(len(days) > MAX_POINTS) + (len(days) > 7 * MAX_POINTS)]
     periods = [list(group) for _, group in groupby(days, start_of)]
     return unit, [
@@ -147,9 +148,11 @@ def _first_of_month(day: date) -> date:
 def _ticks(amounts: Sequence[Decimal], about: int = 4) -> list[Decimal]:
     """Round amounts from at most the lowest (or zero) to at least the highest (or zero)."""
     low, high = min(ZERO, *amounts), max(ZERO, *amounts)
+    # The step is 1, 2 or 5 times a power of ten, the next one above an even division.
     rough = (high - low) / about or Decimal(1)
     size = Decimal(10) ** rough.adjusted()
     step = next(size * factor for factor in (1, 2, 5, 10) if size * factor >= rough)
+    # Outwards, so that no column leaves the grid.
     start = int((low / step).to_integral_value(ROUND_FLOOR))
     stop = int((high / step).to_integral_value(ROUND_CEILING))
     return [step * place for place in range(start, max(stop, start + 1) + 1)]
