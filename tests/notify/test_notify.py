@@ -40,7 +40,7 @@ notify_success(StepContext(RunDirectory(Path(run)), DataInterval.parse(interval)
 
 @pytest.fixture
 def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
-    """A receiver that no proxy stands before, and short pauses between attempts."""
+    """A receiver without a proxy before it, and short pauses between attempts."""
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(notify, "_PAUSE", FixedValueRetryIntervalCalculator(0.01))
@@ -280,7 +280,7 @@ def test_the_url_is_in_no_log_when_all_goes_well(
 
 
 def test_a_reason_shows_no_credential(context: StepContext, receiver: Receiver) -> None:
-    """A password in a URL and the webhook are hidden in a reason that holds them."""
+    """A password in a URL and the webhook are hidden in a reason that contains them."""
     context = replace(context, slack_webhook_url=receiver.url)
     reason = f"postgresql://shop:p@ss:w0rd@db/shop refused; told {receiver.url}"
     notify.notify_failure(context, "load_raw", reason)

@@ -34,7 +34,7 @@ def add(url: str, *, name: str = "'Ada'", created: str = "now()") -> None:
 
 
 def failure(url: str) -> PipelineError:
-    """What reading the customers raises; it never holds the password."""
+    """What reading the customers raises; it never contains the password."""
     with pytest.raises(PipelineError) as caught, closing(connect(url)) as source:
         list(source.read_interval(CUSTOMERS, DAY))
     password = url.partition("@")[0].rpartition(":")[2]
@@ -74,7 +74,7 @@ def test_refused_credentials_are_final(server_url: str) -> None:
 
 
 def test_a_forbidden_table_is_named(postgres_url: str) -> None:
-    """A table that the user may not read is named, with the mend."""
+    """A table that the user may not read is named, with a hint."""
     execute(
         postgres_url,
         FOREIGN_TABLE,

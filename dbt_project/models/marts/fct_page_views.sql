@@ -20,8 +20,8 @@ changed as (
     select page_views.*
     from page_views
     {% if is_incremental() %}
-        -- What this table does not hold as it is: new, late and corrected rows, whichever interval
-        -- brought them, also one whose own run never came this far.
+        -- Rows that are missing here or differ: new, late and corrected ones. A condition on time
+        -- would miss late rows, and those of an interval whose own run failed before this model.
         where not exists (
             select 1
             from {{ this }} as held

@@ -96,7 +96,7 @@ def _start(listener: socket.socket) -> subprocess.Popen[bytes]:
         [sys.executable, "-m", __name__, str(listener.fileno())],
         stdin=subprocess.PIPE,  # the lifeline: the kernel closes it when the owner ends
         pass_fds=[listener.fileno()],
-        start_new_session=True,
+        start_new_session=True,  # Ctrl+C in the terminal reaches only the owner
         env=environment,
     )
 
@@ -113,7 +113,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 def serve(listener: socket.socket, lifeline: int) -> None:
     """Fork a child for each connection until the lifeline closes, then remove the socket."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches the owner, who then stops us
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the owner stops the server
     _preload()  # before the handler of SIGCHLD, which would reap the dbt process that it waits for
     # Handled, not ignored: the kernel reaps the children of a process that ignores SIGCHLD, and
     # does not add their CPU time to that of their parent, from which benchmarks read it.
@@ -132,7 +132,7 @@ def serve(listener: socket.socket, lifeline: int) -> None:
 
 
 def _reap(number: int, frame: FrameType | None) -> None:
-    # One signal may stand for several children that ended at about the same time.
+    # Signals are not counted: one may report several children.
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
@@ -166,7 +166,7 @@ def _be_child(connection: socket.socket) -> None:
         with contextlib.suppress(BrokenPipeError):
             send(stream, _run(request))
     sys.stdout.flush()
-    os._exit(0)  # without the clean-up that is the server's, and inherited from it
+    os._exit(0)  # sys.exit would run the exit handlers, which are the server's
 
 
 def _die_with_client(connection: socket.socket) -> None:

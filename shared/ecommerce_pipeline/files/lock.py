@@ -23,7 +23,9 @@ def exclusive(path: Path, *, wait: bool = False) -> Iterator[None]:
         PipelineError: another process holds it, without ``wait``; the message names that process.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:  # not "w", which would erase the holder's process id
+    # "w" would erase the holder's process id. Nobody removes the file: a process that has it open
+    # would then lock the removed file, while the next one locks a new file of the same name.
+    with path.open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -33,8 +35,6 @@ def exclusive(path: Path, *, wait: bool = False) -> Iterator[None]:
                 "wait until it has ended; two runs never overlap",
                 retryable=True,
             ) from None
-        # The file stays when the lock is released: a process that has it open would otherwise lock
-        # a removed file, while the next one locks a new file of the same name.
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

@@ -42,8 +42,7 @@ _COLUMNS = """
     WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
     ORDER BY a.attnum
 """
-# Tables, partitioned ones, views, materialized views and foreign tables: a source may be any of
-# them.
+# Tables (r), partitioned (p) and foreign (f) ones, views (v) and materialized views (m).
 _TABLES = """
     SELECT c.relname
     FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace

@@ -50,7 +50,7 @@ def _execute(context: StepContext, command: str, selector: str) -> Sequence[RunR
     from dbt.artifacts.schemas.run import RunExecutionResult
 
     record = context.run.dbt_results(selector, context.interval)
-    record.unlink(missing_ok=True)  # an earlier attempt's results are none of this one
+    record.unlink(missing_ok=True)  # or a failed attempt would show an earlier one's results
     outcome = runner.invoke(context, [command, "--selector", selector, "--no-write-json"])
     # Failed nodes are results, too. Without a result dbt failed before it ran the first node.
     if not isinstance(outcome.result, RunExecutionResult):

@@ -88,7 +88,7 @@ def _replace_current_customer_keys(
 ) -> None:
     """Keep the key snapshot of the newest interval, by which deleted customers are known."""
     # An older interval, loaded again or late, must not bring deleted customers back. An equal end
-    # is this interval, whose repetition replaces the keys.
+    # is this interval again, which replaces the keys.
     end = context.interval.end
     newer = connection.execute(
         "SELECT count(*) FROM raw.loaded_intervals WHERE table_name = ? AND interval_end > ?",

@@ -15,8 +15,7 @@ import duckdb
 from ecommerce_pipeline.errors import PipelineError
 
 LOCK_WAIT_SECONDS = 60.0
-# DuckDB has no exception of its own for a locked file; only the message differs from a broken
-# disk's.
+# DuckDB raises the same exception for a locked file and a broken disk; only the message differs.
 _LOCK_HOLDER = re.compile(r"held in (?P<program>.*?) \(PID (?P<pid>\d+)\)")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
@@ -33,7 +33,7 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """One period's place: its band of the width, and its column."""
+    """One period's place in percent of the chart: its band of the width, and its column."""
 
     period: Period
     left: float
@@ -81,23 +81,11 @@ def revenue_chart(by_day: Mapping[date, Decimal]) -> RevenueChart | None:
     ticks = _ticks([period.revenue for period in periods])
     low, high = ticks[0], ticks[-1]
 
+    # As in SVG, heights count downwards from the top.
     def height(amount: Decimal) -> float:
         return float((high - amount) / (high - low)) * 100
 
-    band = 100 / len(periods)
-    column = min(band * 0.72, WIDEST_COLUMN)
-    marks = [
-        Mark(
-            period=period,
-            left=place * band,
-            width=band,
-            column_left=(place + 0.5) * band - column / 2,
-            column_width=column,
-            top=height(max(period.revenue, ZERO)),
-            height=abs(height(period.revenue) - height(ZERO)),
-        )
-        for place, period in enumerate(periods)
-    ]
+    marks = _marks(periods, height)
     line = " L".join(f"{_centre(mark):.2f} {height(mark.period.revenue):.2f}" for mark in marks)
     return RevenueChart(
         unit=unit,
@@ -113,6 +101,23 @@ def revenue_chart(by_day: Mapping[date, Decimal]) -> RevenueChart | None:
 def share(part: Decimal | int, whole: Decimal | int) -> float:
     """The part in percent of the whole, between 0 and 100."""
     return min(abs(float(part / whole)), 1.0) * 100 if whole else 0.0
+
+
+def _marks(periods: Sequence[Period], height: Callable[[Decimal], float]) -> list[Mark]:
+    band = 100 / len(periods)
+    column = min(band * 0.72, WIDEST_COLUMN)
+    return [
+        Mark(
+            period=period,
+            left=place * band,
+            width=band,
+            column_left=(place + 0.5) * band - column / 2,
+            column_width=column,
+            top=height(max(period.revenue, ZERO)),
+            height=abs(height(period.revenue) - height(ZERO)),
+        )
+        for place, period in enumerate(periods)
+    ]
 
 
 def _centre(mark: Mark) -> float:
