@@ -1,4 +1,4 @@
-"""Where each thing of a run lies below its folder."""
+"""The paths of a run's files below its folder."""
 
 from __future__ import annotations
 

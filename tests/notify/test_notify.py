@@ -135,7 +135,7 @@ def test_a_failure_posts_step_reason_and_what_readers_see(
 
 
 def test_without_a_webhook_the_message_is_a_line(context: StepContext, receiver: Receiver) -> None:
-    """Without a webhook the file gets what Slack would have got, with an id of its own."""
+    """Without a webhook the file gets what Slack would have got, and an id."""
     notify.notify_success(replace(context, slack_webhook_url=receiver.url))
     result = notify.notify_success(context)
     [line] = lines(context)

@@ -53,7 +53,7 @@ def context(tmp_path: Path) -> StepContext:
 def in_a_child(
     context: StepContext, *, crash_at: str = "", file_size_limit: int = 0
 ) -> subprocess.CompletedProcess[str]:
-    """Publish in a process of its own, which may be killed or run out of room."""
+    """Publish in another process, which may be killed or run out of disk space."""
     arguments = [str(context.run.path), str(context.interval), str(file_size_limit)]
     return subprocess.run(
         [sys.executable, "-c", CHILD, *arguments],
@@ -305,7 +305,7 @@ def test_a_killed_publication_is_made_good(context: StepContext, moment: str) ->
 def test_a_full_disk_leaves_the_copy_as_it_was(
     context: StepContext, limit: int, refused: str
 ) -> None:
-    """Where the disk refuses a Parquet or the DuckDB file, the copy before stays as it was."""
+    """Where the disk refuses a Parquet or the DuckDB file, the previous copy stays as it was."""
     publish(context)
     before = files(context.run.published)
     change(context, "UPDATE marts.dim_products SET price = price + 1")

@@ -43,7 +43,7 @@ def failure(url: str) -> PipelineError:
 
 
 def test_an_unreachable_server_may_be_tried_again() -> None:
-    """A refused connection and an unknown host are named, and may pass."""
+    """A refused connection and an unknown host are named, and are retryable."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -75,7 +75,7 @@ def _served(address: Path) -> Iterator[subprocess.Popen[bytes]]:
                 f"there can be no step server at {address}: {error.strerror or error}",
                 "stop the one that is there, or name a short path in a folder that exists",
             ) from None
-        listener.listen(64)
+        listener.listen(64)  # here, so that clients may connect while the server still imports dbt
         process = _start(listener)
     try:
         yield process

@@ -165,7 +165,7 @@ def validate_output(context: StepContext) -> StepResult:
 
 
 def _check_landed(connection: duckdb.DuckDBPyConnection, context: StepContext, table: Table) -> int:
-    """Every landed row must be in raw, or a newer version of it; the number of landed rows."""
+    """Every landed row must be in raw, or a newer version of it; return the number of them."""
     path = context.run.landing_file(table.name, context.interval)
     sidecar = landing.read_sidecar(path)
     landed = "FROM read_parquet(?)"

@@ -68,12 +68,12 @@ class Sidecar:
 
 
 def sidecar_file(path: Path) -> Path:
-    """Where the sidecar of a landing file lies."""
+    """The path of a landing file's sidecar."""
     return path.with_suffix(".json")
 
 
 def key_snapshot_file(path: Path) -> Path:
-    """Where the key snapshot of a landing file lies."""
+    """The path of a landing file's key snapshot."""
     return path.with_suffix(".keys.parquet")
 
 
@@ -145,6 +145,7 @@ def _verify_file(path: Path, expected: FileDigest, schema: pa.Schema) -> None:
     try:
         # The checksum before the Parquet reader, which may fail oddly on a damaged file.
         actual = FileDigest.of(path, expected.rows)
+        # The size first, only because it says more to a reader: a truncated file is recognised.
         if actual.bytes != expected.bytes:
             raise _broken(path, f"has {actual.bytes} bytes, not {expected.bytes}")
         if actual.sha256 != expected.sha256:

@@ -1,4 +1,4 @@
-"""Opening the DuckDB warehouse: one process at a time, waiting for the one before."""
+"""Opening the DuckDB warehouse: one process at a time; the others wait."""
 
 from __future__ import annotations
 
