@@ -1,13 +1,15 @@
-"""What this repository can do; `nox -l` lists it.
+"""The commands of this repository; `nox -l` lists them.
 
-Each session works in an environment of its own, made from its own lock file.
+Each session has its own environment, built from a requirements.lock.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
+import subprocess
 import sys
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,11 +29,12 @@ QUIET = {
     # Compiled modules halve the start-up of dbt, which every run pays.
     "PYTHONDONTWRITEBYTECODE": None,
 }
-# What Ctrl+C interrupts has services to stop, for which nox would leave it half a second.
+BUILDS = {**QUIET, "NOX_PYTHON": sys.executable}  # which has nox; the environments have not
+# After Ctrl+C a run stops its services first, for which nox would leave it half a second.
 GRACEFUL_STOP = {"interrupt_timeout": 120.0, "terminate_timeout": 60.0}
 
-# The shared tests wait more than they compute; a module's tests stay together, as its fixtures do.
-SIDE_BY_SIDE = ("--numprocesses=logical", "--maxprocesses=4", "--dist=loadscope")
+# The shared tests wait more than they compute; the tests of a module share its fixtures.
+PARALLEL_TESTS = ("--numprocesses=logical", "--maxprocesses=4", "--dist=loadscope")
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,8 @@ VERIFICATION = LockedEnvironment("verification", ("build",))
 TESTS = LockedEnvironment("tests", ("test", "lint", "build"))
 BENCHMARKS = LockedEnvironment("benchmarks", ("build",))
 DOCS = LockedEnvironment("docs", ("test", "build"))
-CHECKED_BY_MYPY = {  # folders and where their modules are found
+SMOKE_PYTHONS = ("3.12", "3.13")
+MYPY_PATHS = {  # folders, and where their modules are found
     ("shared/ecommerce_pipeline", "verification/pipeline_verification", "tests"): (
         "shared:verification:tests:benchmarks"
     ),
@@ -77,9 +81,9 @@ def _define_variant(name: str, environment: LockedEnvironment) -> None:
     def faults(session: nox.Session) -> None:
         _test_variant(session, name, faults_file)
 
-    run.__doc__ = f"Run the pipeline under {name} and prove what it leaves."
+    run.__doc__ = f"Run the pipeline under {name} and verify its outputs."
     tests.__doc__ = f"Test the {name} variant in its environment."
-    faults.__doc__ = f"Kill the {name} variant's processes while it runs; write what happened."
+    faults.__doc__ = f"Kill processes of the {name} variant while it runs; write the results."
     nox.session(run, name=name)
     nox.session(tests, name=f"tests-{name}", default=False, venv_backend="none")
     if (ROOT / faults_file).exists():
@@ -92,37 +96,57 @@ for _name, _environment in VARIANTS.items():
 
 @nox.session(name="all")
 def all_variants(session: nox.Session) -> None:
-    """Run the pipeline under every variant, compare what each leaves, print one table."""
+    """Run the pipeline under every variant, compare their outputs, print one table."""
+    session.log("building the environment that compares the variants; first time: a minute")
     _install(session, VERIFICATION)
-    _make_variants(session)
-    session.run(
-        "python",
-        "-m",
-        "pipeline_verification.all_variants",
-        *session.posargs,
-        env=QUIET,
-        **GRACEFUL_STOP,
-    )
+    module = ("-m", "pipeline_verification.build_and_run_all")
+    session.run("python", *module, *session.posargs, env=BUILDS, **GRACEFUL_STOP)
 
 
 @nox.session(default=False)
 def tests(session: nox.Session) -> None:
-    """Run every test: the shared parts, each variant, and all ways together in quick form."""
+    """Run every test: shared parts, variants, other Pythons, quick comparison, docs, lint."""
+    # Queued before anything can fail: a failed part must not hide the results of the others.
+    for name, arguments in _parts_of_tests():
+        session.notify(name, posargs=arguments)
+    _test_shared_parts(session)
+
+
+@nox.session(name="tests-shared", default=False)
+def tests_shared(session: nox.Session) -> None:
+    """Test the shared parts alone."""
+    _test_shared_parts(session)
+
+
+@nox.session(default=False, venv_backend="none")
+@nox.parametrize("version", [nox.param(version, id=version) for version in SMOKE_PYTHONS])
+def smoke(session: nox.Session, version: str) -> None:
+    """Run and verify two days of the control on another Python, where one is found."""
+    python = _find_python(version)
+    if python is None:
+        session.skip(f"no Python {version} was found on the PATH or below PYENV_ROOT")
+    session.log(f"two days of {CONTROL} on {python}")
+    environment = Path(session.cache_dir).parent / f"smoke-{version}"
+    run_dir = ROOT / "runs" / f"smoke-{version}"
+    _nox(
+        session,
+        *("-s", CONTROL, "--force-python", python, "--envdir", str(environment)),
+        *("--", "--days", "2", "--run-dir", str(run_dir)),
+    )
+
+
+@nox.session(default=False)
+def mutation(session: nox.Session) -> None:
+    """Change the product in small ways; report which changes the tests catch."""
     _install(session, TESTS)
-    _pytest(session, "tests", "--ignore=tests/equivalence", *SIDE_BY_SIDE, *session.posargs)
-    for name in VARIANTS:
-        session.notify(f"tests-{name}", posargs=[])
-    for name in ("compare", "benchmark"):
-        session.notify(name, posargs=["--quick"])
-    for name in ("docs", "lint"):
-        session.notify(name, posargs=[])
+    session.run("python", "tests/mutation/run.py", *session.posargs, env=QUIET)
 
 
 @nox.session(default=False)
 def compare(session: nox.Session) -> None:
-    """Hold every variant against control, oracle and specification, scenario by scenario."""
+    """Compare every variant with control, oracle and specification, by scenario."""
     _install(session, VERIFICATION)
-    _make_variants(session)
+    _build_variants(session)
     session.run(
         "python",
         "-m",
@@ -139,7 +163,7 @@ def lint(session: nox.Session) -> None:
     _install(session, TESTS)
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
-    for folders, path in CHECKED_BY_MYPY.items():
+    for folders, path in MYPY_PATHS.items():
         session.run("mypy", "--explicit-package-bases", *folders, env={"MYPYPATH": path})
     for environment in VARIANTS.values():
         session.run("mypy", environment.folder)
@@ -148,7 +172,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def lock(session: nox.Session) -> None:
-    """Write every requirements.lock anew: exact versions with hashes, no host names."""
+    """Update every requirements.lock: exact versions with hashes, no host names."""
     session.install("uv")
     for environment in (*VARIANTS.values(), VERIFICATION, TESTS, BENCHMARKS, DOCS):
         with session.chdir(environment.folder):
@@ -166,15 +190,15 @@ def lock(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def benchmark(session: nox.Session) -> None:
-    """Measure: every verb of benchmarks/, or those named; results are committed JSON."""
+    """Run the benchmarks, or those named; the results are committed JSON."""
     _install(session, BENCHMARKS)
-    _make_variants(session)
+    _build_variants(session)
     session.run("python", "benchmarks/run.py", *session.posargs, env=QUIET, **GRACEFUL_STOP)
 
 
 @nox.session(default=False)
 def docs(session: nox.Session) -> None:
-    """Build the site from files that run and results that were measured; `-- serve` shows it."""
+    """Build and test the documentation site; `-- serve` shows it."""
     _install(session, DOCS)
     session.run("python", "docs/build.py", *session.posargs, env=QUIET)
     if not session.posargs:
@@ -183,14 +207,14 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def screenshots(session: nox.Session) -> None:
-    """Take the site's pictures anew: each tool runs two days, and a browser looks at its pages."""
+    """Take the site's screenshots: each tool runs two days, a browser opens its pages."""
     _install(session, TESTS)
-    _make_variants(session)
+    _build_variants(session)
     session.run("python", "docs/screenshots.py", *session.posargs, env=QUIET, **GRACEFUL_STOP)
 
 
 def _install(session: nox.Session, environment: LockedEnvironment) -> None:
-    """Install what the lock names and our own packages, and nothing that is not locked."""
+    """Install the locked packages and our own, and nothing that is not locked."""
     session.install("--no-deps", "--require-hashes", "-r", environment.lock)
     session.install("--no-deps", "--no-build-isolation", "-e", "shared", "-e", "verification")
 
@@ -198,7 +222,7 @@ def _install(session: nox.Session, environment: LockedEnvironment) -> None:
 def _run_and_verify(
     session: nox.Session, environment: LockedEnvironment, arguments: list[str]
 ) -> None:
-    """Run the variant, then hold what it left against the oracle."""
+    """Run the variant, then compare its outputs with the oracle."""
     session.run("python", f"{environment.folder}/run.py", *arguments, env=QUIET, **GRACEFUL_STOP)
     if "--help" in arguments:
         return
@@ -209,11 +233,40 @@ def _run_and_verify(
     _pytest(session, "tests/equivalence", "--run-dir", run_dir)
 
 
-def _make_variants(session: nox.Session) -> None:
-    """Make the environments of all variants; one that cannot be made does not stop the others."""
-    for name in VARIANTS:
-        session.log(f"the environment of {name}")
-        _nox(session, "-s", name, "--install-only", success_codes=range(256))
+def _parts_of_tests() -> list[tuple[str, list[str]]]:
+    """The sessions of the test command that follow the shared tests, with their arguments."""
+    return [
+        *((f"tests-{name}", []) for name in VARIANTS),
+        *((f"smoke({version})", []) for version in SMOKE_PYTHONS),
+        ("compare", ["--quick"]),
+        ("benchmark", ["--quick"]),
+        ("docs", []),
+        ("lint", []),
+    ]
+
+
+def _test_shared_parts(session: nox.Session) -> None:
+    _install(session, TESTS)
+    _pytest(session, "tests", "--ignore=tests/equivalence", *PARALLEL_TESTS, *session.posargs)
+
+
+def _build_variants(session: nox.Session) -> None:
+    """Build the environments of all variants; one that cannot be built does not stop the others."""
+    module = ("-m", "pipeline_verification.harness.environment_builds")
+    session.run("python", *module, env=BUILDS, **GRACEFUL_STOP)
+
+
+def _find_python(version: str) -> str | None:
+    """A Python of that version on the PATH or in pyenv's folder; None where there is none."""
+    name = f"python{version}"
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    found = [shutil.which(name), *sorted(pyenv.glob(f"versions/{version}.*/bin/{name}"))]
+    # pyenv puts a file of that name on the PATH even for a version that it does not start.
+    return next((str(python) for python in found if python and _starts(str(python))), None)
+
+
+def _starts(python: str) -> bool:
+    return subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0
 
 
 def _test_variant(session: nox.Session, name: str, *tests: str) -> None:
@@ -225,10 +278,10 @@ def _test_variant(session: nox.Session, name: str, *tests: str) -> None:
     session.run(*pytest, *session.posargs, env=QUIET, external=True)
 
 
-def _nox(session: nox.Session, *arguments: str, success_codes: Iterable[int] = (0,)) -> None:
+def _nox(session: nox.Session, *arguments: str) -> None:
     """Run nox itself, whose output shows only when it fails."""
     command = [sys.executable, "-m", "nox", *arguments]
-    session.run(*command, external=True, silent=True, success_codes=success_codes)
+    session.run(*command, external=True, silent=True, **GRACEFUL_STOP)
 
 
 def _pytest(session: nox.Session, *arguments: str) -> None:

@@ -1,6 +1,6 @@
-"""Measures: every verb of ``definitions/``, or those named. It knows no tool and no verb by name.
+"""Runs the benchmarks of ``definitions/``. It knows no tool and no benchmark by name.
 
-See README.md for what is measured, how, and the limits.
+README.md says what is measured and how, and names the limits.
 """
 
 from __future__ import annotations
@@ -17,80 +17,88 @@ import definitions
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution.processes import exit_on_sigterm
 from ecommerce_pipeline.harness.command_line import run_cli
-from measuring.options import ROUNDS, Options, Outcome
+from measuring.options import ROUNDS, BenchmarkOptions, BenchmarkOutcome
 from measuring.report import say
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 UNFINISHED = ROOT / "runs" / "benchmark"
-VERBS = sorted(module.name for module in pkgutil.iter_modules(definitions.__path__))
+BENCHMARKS = sorted(module.name for module in pkgutil.iter_modules(definitions.__path__))
+
+
+def _split(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(text.split(","))
 
 
 @click.command(context_settings={"show_default": True})
-@click.argument("names", metavar="[VERB]...", nargs=-1, type=click.Choice(VERBS))
+@click.argument("names", metavar="[BENCHMARK]...", nargs=-1, type=click.Choice(BENCHMARKS))
 @click.option("--quick", is_flag=True, help="One round of the smallest sizes: does it still run?")
-@click.option("--rounds", type=click.IntRange(min=1), help=f"How often.  [default: {ROUNDS}]")
-@click.option("--variants", metavar="A,B", callback=lambda *given: _listed(given[2]))
-@click.option("--cases", metavar="A,B", callback=lambda *given: _listed(given[2]))
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="For the results.")
-@click.option("--fresh", is_flag=True, help="Do not go on with an interrupted measurement.")
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=1),
+    help=f"How often everything is measured.  [default: {ROUNDS}]",
+)
+@click.option("--variants", metavar="A,B", help="Measure only these.  [default: all]")
+@click.option("--cases", metavar="A,B", help="Measure only these.  [default: all]")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The folder for the results.  [default: benchmarks/results, or runs/benchmark for a part]",
+)
+@click.option("--fresh", is_flag=True, help="Do not continue an interrupted measurement.")
 def main(
     names: tuple[str, ...],
     *,
     quick: bool,
     rounds: int | None,
-    variants: tuple[str, ...] | None,
-    cases: tuple[str, ...] | None,
+    variants: str | None,
+    cases: str | None,
     out: Path | None,
     fresh: bool,
 ) -> None:
-    """Measure VERBs, or all, and write one JSON file for each.
+    """Measure BENCHMARKs, or all of them, and write a JSON file for each.
 
-    An interrupted measurement goes on where it stopped when it is started again. Results of a part
-    (--quick, --variants, --cases) go below runs/benchmark unless --out is given.
+    The same command continues an interrupted measurement. Results of a part (--quick, --variants,
+    --cases) go into runs/benchmark unless --out is given.
     """
     if cases and len(names) != 1:
-        raise click.UsageError("--cases needs exactly one VERB")
+        raise click.UsageError("--cases needs exactly one BENCHMARK")
     unfinished = UNFINISHED / "quick" if quick else UNFINISHED
     whole = not (quick or variants or cases)
-    options = Options(
+    options = BenchmarkOptions(
         out=out or (RESULTS if whole else unfinished),
         partial=unfinished,
         rounds=rounds or (1 if quick else ROUNDS),
         quick=quick,
-        variants=variants,
-        cases=cases,
+        variants=_split(variants),
+        cases=_split(cases),
         fresh=fresh or quick,
     )
     exit_on_sigterm()
-    sys.exit(0 if measure_all(names or VERBS, options) else 1)
+    sys.exit(0 if measure_all(names or BENCHMARKS, options) else 1)
 
 
-def measure_all(names: Iterable[str], options: Options) -> bool:
-    """Measure each verb, print its table, and tell whether nothing failed."""
+def measure_all(names: Iterable[str], options: BenchmarkOptions) -> bool:
+    """Run each benchmark and print its table; whether every sample of all of them succeeded."""
     failed = [name for name in names if not _measure(name, options)]
     if failed:
         say(f"with failures: {', '.join(failed)}")
     return not failed
 
 
-def _measure(name: str, options: Options) -> bool:
-    """A verb that cannot be measured does not stop the others."""
+def _measure(name: str, options: BenchmarkOptions) -> bool:
+    """Run one benchmark; one that cannot be measured does not stop the others."""
     try:
-        outcome: Outcome = importlib.import_module(f"definitions.{name}").run(options)
+        outcome: BenchmarkOutcome = importlib.import_module(f"definitions.{name}").run(options)
     except PipelineError as error:
         say(f"{name}: {error}")
         return False
     except KeyboardInterrupt:
-        say("\ninterrupted; the same command goes on from here")
+        say("\ninterrupted; the same command continues from here")
         raise SystemExit(130) from None
     click.echo("\n".join(("", *outcome.lines)))
     click.echo(f"{name}: {outcome.failures} failed samples; the results are in {outcome.file}")
     return outcome.failures == 0
-
-
-def _listed(text: str | None) -> tuple[str, ...] | None:
-    return None if text is None else tuple(text.split(","))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
-"""What is measured: one module or package for each verb.
+"""What is measured: one module or package for each benchmark.
 
-A verb has a ``TITLE`` and a function ``run(options)``, which measures, writes the results and
-returns what was written. Its contract stands at its top.
+A benchmark has a ``TITLE`` and a function ``run(options)``, which measures, writes the results and
+returns a ``BenchmarkOutcome``. Its docstring says what a variant needs in order to be measured.
 """

@@ -1,7 +1,7 @@
 """What each variant takes up: environment, installation, services, code.
 
 A variant needs a folder with ``requirements.lock``, ``pipeline.py`` and ``run.py``, and the
-environment that nox made from the lock. Nothing else is known of it.
+environment that nox made from the lock.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.run_directory import RunDirectory
 from measuring import files
-from measuring.hosted import cost, hosted, tree_cpu_seconds
 from measuring.installer import Installer
-from measuring.options import Options, Outcome
+from measuring.interval_cost import measure_intervals, running_variant, tree_cpu_seconds
+from measuring.options import BenchmarkOptions, BenchmarkOutcome
 from measuring.plan import Case, Group, Metric, Plan, Values
 from measuring.sampling import measure
+from pipeline_verification.harness.code_lines import count_code_lines
 from pipeline_verification.harness.control import fill_source
 from pipeline_verification.harness.environments import interpreter, variant_folder
 from pipeline_verification.harness.process_tree import process_tree, proportional_bytes, sampled
@@ -36,23 +37,23 @@ from pipeline_verification.harness.remote_variant import PIPELINE
 TITLE = "Footprint: environment, installation, services, code"
 DAY = date(2025, 1, 1)
 REST_SECONDS, IDLE_SECONDS = 5.0, 15.0
-LOOK_SECONDS = 0.5
+SAMPLE_SECONDS = 0.5
 MEGABYTE = 1_000_000
 SECONDS = Metric("s", "seconds")
 QUICK = ("environment", "code")
 
 
-def run(options: Options) -> Outcome:
-    """Measure every variant; a quick one installs and starts nothing."""
+def run(options: BenchmarkOptions) -> BenchmarkOutcome:
+    """Measure every variant; a quick run installs and starts nothing."""
     return measure(plan(quick=options.quick), options)
 
 
 def plan(*, quick: bool) -> Plan:
-    """Each group has a session of its own: an installer's cache, services, or nothing."""
+    """Each group has a separate session: an installer's cache, services, or nothing."""
     installer = Installer.find()
     groups = (
         _group(
-            Environment,
+            EnvironmentSize,
             environment=Case(
                 "the environment that nox made, without compiled modules and our own packages",
                 {"megabytes": Metric("MB", "on disk"), "packages": Metric("packages", "packages")},
@@ -101,8 +102,8 @@ def plan(*, quick: bool) -> Plan:
 
 
 @dataclass(slots=True)
-class Environment:
-    """The environment as it lies on the disk."""
+class EnvironmentSize:
+    """The environment that nox made, on disk."""
 
     variant: str
     folder: Path
@@ -126,20 +127,20 @@ class Code:
     versions: Mapping[str, str] = field(default_factory=dict)
 
     def measure(self, case: str) -> Values:
-        """Import the pipeline twice; the second time, with its modules compiled, counts."""
-        self._import()
+        """Measure the import of the pipeline and count its lines."""
+        self._import()  # compiles the modules, so that the second import needs no compilation
         begun = time.perf_counter()
         self._import()
         seconds = time.perf_counter() - begun
         counted = files.own_files(variant_folder(self.variant))
         return {
             "import_seconds": seconds,
-            "pipeline_lines": files.code_lines(variant_folder(self.variant) / f"{PIPELINE}.py"),
-            "all_lines": sum(map(files.code_lines, counted)),
+            "pipeline_lines": count_code_lines(variant_folder(self.variant) / f"{PIPELINE}.py"),
+            "all_lines": sum(map(count_code_lines, counted)),
         }
 
     def _import(self) -> None:
-        """Import it in a home of its own, where tools leave what they make at import."""
+        """Import the pipeline in an empty home folder, as some tools write files at import."""
         environment = {
             **{k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"},
             "HOME": str(self.folder),
@@ -156,7 +157,7 @@ class Code:
 
 @dataclass(slots=True)
 class Installation:
-    """A cache that is empty at first."""
+    """Installations with one cache, which is empty at first."""
 
     variant: str
     folder: Path
@@ -164,7 +165,7 @@ class Installation:
     versions: Mapping[str, str] = field(default_factory=dict)
 
     def measure(self, case: str) -> Values:
-        """Install; for a warm cache, fill it first."""
+        """Install; for a warm cache, fill it first where no cold installation has."""
         cache = self.folder / "cache"
         if case == "install-warm" and not cache.exists():
             self._install(cache)
@@ -177,29 +178,30 @@ class Installation:
 
 @dataclass(slots=True)
 class Services:
-    """A folder with a source; nothing is up before it is measured."""
+    """A variant's services; they are started within the measurement."""
 
     variant: str
     folder: Path
     versions: Mapping[str, str] = field(default_factory=dict)
 
     def measure(self, case: str) -> Values:
-        """Start, look at the idle services, run one interval, stop."""
+        """Start the services, measure them idle, run one interval, stop them."""
         run = RunDirectory(self.folder / "run")
         run.path.mkdir(parents=True)
         fill_source(f"sqlite:///{run.source_file}", load_dataset("synthetic"), f"{DAY}")
         begun = time.perf_counter()
-        with hosted(self.variant, PIPELINE, run) as variant:
+        with running_variant(self.variant, PIPELINE, run) as variant:
             self.versions = variant.versions
             start_seconds = time.perf_counter() - begun
-            time.sleep(REST_SECONDS)
-            cpu, looked = tree_cpu_seconds(variant.pid), time.perf_counter()
+            time.sleep(REST_SECONDS)  # what a start leaves to do is not idle work
+            cpu, idle_since = tree_cpu_seconds(variant.pid), time.perf_counter()
             time.sleep(IDLE_SECONDS)
             cpu = tree_cpu_seconds(variant.pid) - cpu
-            minutes = (time.perf_counter() - looked) / 60
+            minutes = (time.perf_counter() - idle_since) / 60
+            # Proportional: resident sizes would count pages that forked processes share repeatedly.
             idle_bytes = proportional_bytes(process_tree(psutil.Process(variant.pid)))
-            with sampled(variant.pid, LOOK_SECONDS) as usage:
-                cost(variant, run, [DataInterval.for_day(DAY)], backfill=False)
+            with sampled(variant.pid, SAMPLE_SECONDS) as usage:
+                measure_intervals(variant, run, [DataInterval.for_day(DAY)], backfill=False)
         return {
             "start_seconds": start_seconds,
             "idle_megabytes": idle_bytes / MEGABYTE,
@@ -208,12 +210,12 @@ class Services:
         }
 
 
-Measured = Environment | Code | Installation | Services
+FootprintSession = EnvironmentSize | Code | Installation | Services
 
 
-def _group(make: Callable[[str, Path], Measured], **cases: Case) -> Group:
+def _group(make: Callable[[str, Path], FootprintSession], **cases: Case) -> Group:
     @contextmanager
-    def opened(variant: str, folder: Path) -> Iterator[Measured]:
+    def opened(variant: str, folder: Path) -> Iterator[FootprintSession]:
         yield make(variant, folder)
 
     return Group(cases, opened)

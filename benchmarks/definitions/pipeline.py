@@ -3,10 +3,10 @@
 A variant needs a folder with ``run.py`` (its ``VARIANT`` starts the tool and triggers intervals
 through the tool's own API), ``pipeline.py``, and ``noop.py``, the same steps doing nothing.
 
-In each round each variant is started once, on the embedded source, and runs one interval that
-nobody counts. Then, for each case, its folder is put into the same state as everybody's, the
-intervals run, and its warehouse is held against the control's: a run that is not equal has no
-number. Starting, resetting and comparing are outside the clock.
+In each round each variant is started once, on the embedded source, and runs one interval that does
+not count. Then, for each case, its folder gets the same state as every variant's, the intervals
+run, and its warehouse is compared with the control's: a run that is not equal has no number.
+Starting, resetting and comparing are outside the clock.
 """
 
 from __future__ import annotations
@@ -22,12 +22,19 @@ from pathlib import Path
 from ecommerce_pipeline.interval import DAY, DataInterval, days
 from ecommerce_pipeline.run_directory import RunDirectory
 from measuring import noop
-from measuring.hosted import CPU_SECONDS, SECONDS, SPLIT, cost, hosted, mean
-from measuring.options import Options, Outcome
+from measuring.interval_cost import (
+    CPU_SECONDS,
+    SECONDS,
+    SPLIT,
+    mean,
+    measure_intervals,
+    running_variant,
+)
+from measuring.options import BenchmarkOptions, BenchmarkOutcome
 from measuring.plan import Case, Group, Metric, Plan, Round, Values
 from measuring.report import say
+from measuring.run_folders import RunFolders, SampleSetup
 from measuring.sampling import measure
-from measuring.stage import Scenario, Stage
 from pipeline_verification.harness.environments import CONTROL
 from pipeline_verification.harness.remote_variant import PIPELINE, RemoteVariant
 
@@ -43,44 +50,45 @@ GOAL = {
 }
 
 
-def run(options: Options) -> Outcome:
+def run(options: BenchmarkOptions) -> BenchmarkOutcome:
     """Measure every variant's pipeline and its no-op floor in the same rounds."""
     daily_days, backfill_days = (1, 2) if options.quick else (DAILY_DAYS, BACKFILL_DAYS)
-    all_scenarios = scenarios(daily_days, backfill_days)
+    setups = sample_setups(daily_days, backfill_days)
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
-        stage = Stage(Path(folder), all_scenarios)
-        return measure(plan(stage, options), options)
+        folders = RunFolders(Path(folder), setups)
+        return measure(plan(folders, options), options)
 
 
-def scenarios(daily_days: int, backfill_days: int) -> dict[str, Scenario]:
+def sample_setups(daily_days: int, backfill_days: int) -> dict[str, SampleSetup]:
     """What the cases do; the backfill follows the daily runs, so that no tool ran its days yet."""
     daily = tuple(days(FIRST_DAY, daily_days))
     later = tuple(days(FIRST_DAY + daily_days * DAY, backfill_days))
     after_all = DataInterval.for_day(FIRST_DAY + (daily_days + backfill_days) * DAY)
     return {
-        WARM_UP: Scenario([after_all]),
-        DAILY: Scenario(daily),
-        "backfill": Scenario(later, backfill=True, after=DAILY),
-        **{f"rows-{scale}x": Scenario(daily[:1], scale=scale) for scale in SCALES},
+        # The last day of all: no case runs it, and its data are removed before the first case.
+        WARM_UP: SampleSetup([after_all]),
+        DAILY: SampleSetup(daily),
+        "backfill": SampleSetup(later, backfill=True, after=DAILY),
+        **{f"rows-{scale}x": SampleSetup(daily[:1], scale=scale) for scale in SCALES},
     }
 
 
-def plan(stage: Stage, options: Options) -> Plan:
+def plan(folders: RunFolders, options: BenchmarkOptions) -> Plan:
     """The cases in two groups: the pipeline's, and those of as many steps that do nothing."""
-    measured = cases(stage)
+    measured = cases(folders)
     if options.quick:
         measured = {DAILY: measured[DAILY]}
-    references = References(stage, options.cases or measured)
-    pipeline = Group(measured, partial(session, stage=references, warm=not options.quick))
-    floor = Group(no_op_cases(stage), partial(no_op_session, stage=stage))
+    references = References(folders, options.cases or measured)
+    pipeline = Group(measured, partial(session, references=references, warm=not options.quick))
+    floor = Group(no_op_cases(folders), partial(no_op_session, folders=folders))
     groups = (pipeline,) if options.quick else (pipeline, floor)
     return Plan("pipeline", TITLE, groups, against_the_floor)
 
 
-def cases(stage: Stage) -> dict[str, Case]:
-    """The pipeline's cases."""
-    days_in_a_row = len(stage.scenarios[DAILY].intervals)
-    backfilled = len(stage.scenarios["backfill"].intervals)
+def cases(folders: RunFolders) -> dict[str, Case]:
+    """The cases of the pipeline itself."""
+    days_in_a_row = len(folders.setups[DAILY].intervals)
+    backfilled = len(folders.setups["backfill"].intervals)
     return {
         DAILY: Case(
             f"one interval through the tool's own API, the mean of {days_in_a_row} in a row",
@@ -98,14 +106,14 @@ def cases(stage: Stage) -> dict[str, Case]:
     }
 
 
-def no_op_cases(stage: Stage) -> dict[str, Case]:
-    """The daily intervals with steps that do nothing."""
-    description = f"{cases(stage)[DAILY].description}, with steps that do nothing"
+def no_op_cases(folders: RunFolders) -> dict[str, Case]:
+    """The case of daily intervals with steps that do nothing."""
+    description = f"{cases(folders)[DAILY].description}, with steps that do nothing"
     return {DAILY_NO_OP: Case(description, noop.METRICS)}
 
 
 def against_the_floor(variant: Round, control: Round) -> dict[str, Values]:
-    """The floor of the same round, and the seconds over control and floor together."""
+    """The floor of the same round, and the seconds divided by control and floor together."""
     if DAILY not in variant or DAILY_NO_OP not in variant:
         return {}
     floor = variant[DAILY_NO_OP]["seconds"]
@@ -117,81 +125,90 @@ def against_the_floor(variant: Round, control: Round) -> dict[str, Values]:
 
 
 class References:
-    """The stage, with what the control leaves after each case; made when first asked for."""
+    """The run folders, with the control's data after each case; made before the first session.
 
-    def __init__(self, stage: Stage, wanted: Iterable[str]) -> None:
-        self.stage = stage
-        of_the_pipeline = {case: stage.scenarios[case] for case in wanted if case != DAILY_NO_OP}
-        before = {scenario.after for scenario in of_the_pipeline.values()}
-        self._missing = [case for case in stage.scenarios if case in {*of_the_pipeline, *before}]
+    Args:
+        folders: where they are stored.
+        wanted: the names of the cases that will be measured.
+    """
+
+    def __init__(self, folders: RunFolders, wanted: Iterable[str]) -> None:
+        self.folders = folders
+        setups = {case: folders.setups[case] for case in wanted if case != DAILY_NO_OP}
+        before = {setup.after for setup in setups.values()}
+        self._missing = [case for case in folders.setups if case in {*setups, *before}]
 
     def make(self, folder: Path) -> None:
-        """Run the control through all cases once; nobody counts that."""
+        """Run the control through all cases once; these runs are not samples."""
         if not self._missing:
             return
-        say("running the control once, for what every variant must leave")
-        with _started(CONTROL, folder, self.stage, warm=False) as reference:
+        say("running the control once, for the data that every variant's must equal")
+        with _started(CONTROL, folder, self.folders, warm=False) as reference:
             while self._missing:
                 case = self._missing[0]
                 reference.perform(case)
-                self.stage.keep(reference.run, case)
+                self.folders.store_reference(reference.run, case)
+                # Only now: after a failure the next session tries this case again.
                 self._missing.pop(0)
 
 
 @dataclass(slots=True)
 class PipelineSession:
-    """A variant that is up and has run one interval."""
+    """A started variant that has run one interval."""
 
     variant: RemoteVariant
     run: RunDirectory
-    stage: Stage
+    folders: RunFolders
 
     @property
     def versions(self) -> Mapping[str, str]:
-        """Of what it runs on."""
+        """Of the variant's packages."""
         return self.variant.versions
 
     def measure(self, case: str) -> Values:
-        """Perform the case; its cost, if its warehouse is then equal to the control's."""
+        """The case's cost, provided that its warehouse equals the control's."""
         values = self.perform(case)
-        self.stage.must_equal(self.run, case)
+        self.folders.raise_if_different(self.run, case)
         return values
 
     def perform(self, case: str) -> Values:
-        """Put the folder into the case's state and run it; the mean over what was triggered."""
-        scenario = self.stage.scenarios[case]
-        self.stage.reset(self.run, case)
+        """Bring the folder into the case's state and run it; the mean cost of its batches."""
+        setup = self.folders.setups[case]
+        self.folders.reset(self.run, case)
         costs = []
-        for batch in scenario.batches:
-            self.stage.put_source(self.run, scenario.scale, batch[-1].start.date())
-            costs.append(cost(self.variant, self.run, batch, backfill=scenario.backfill))
+        for batch in setup.batches:
+            # A copy of a prepared source: advancing one would take the same time again each round.
+            self.folders.copy_source(self.run, setup.scale, batch[-1].start.date())
+            costs.append(measure_intervals(self.variant, self.run, batch, backfill=setup.backfill))
         return mean(costs)
 
 
 @contextmanager
 def session(
-    variant: str, folder: Path, stage: References, *, warm: bool
+    variant: str, folder: Path, references: References, *, warm: bool
 ) -> Iterator[PipelineSession]:
-    """Start a variant in a new folder, once it is known what the control leaves."""
-    stage.make(folder / "reference")
-    with _started(variant, folder / "run", stage.stage, warm=warm) as ready:
+    """Start a variant in a new folder, once the control's data are there to compare with."""
+    references.make(folder / "reference")
+    with _started(variant, folder / "run", references.folders, warm=warm) as ready:
         yield ready
 
 
 @contextmanager
-def _started(variant: str, folder: Path, stage: Stage, *, warm: bool) -> Iterator[PipelineSession]:
+def _started(
+    variant: str, folder: Path, folders: RunFolders, *, warm: bool
+) -> Iterator[PipelineSession]:
     run = RunDirectory(folder)
-    with hosted(variant, PIPELINE, run) as started:
-        ready = PipelineSession(started, run, stage)
+    with running_variant(variant, PIPELINE, run) as started:
+        ready = PipelineSession(started, run, folders)
         if warm:
             ready.perform(WARM_UP)
         yield ready
 
 
 @contextmanager
-def no_op_session(variant: str, folder: Path, stage: Stage) -> Iterator[noop.NoOpSession]:
+def no_op_session(variant: str, folder: Path, folders: RunFolders) -> Iterator[noop.NoOpSession]:
     """Start the variant's steps that do nothing."""
-    daily = stage.scenarios[DAILY].intervals
-    warm_up = stage.scenarios[WARM_UP].intervals
+    daily = folders.setups[DAILY].intervals
+    warm_up = folders.setups[WARM_UP].intervals
     with noop.no_op_session(variant, folder, daily, warm_up) as ready:
         yield ready

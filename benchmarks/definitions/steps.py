@@ -1,8 +1,8 @@
 """As many steps as the pipeline has that do nothing: what a tool costs by itself.
 
-A variant needs a folder with ``run.py`` and ``noop.py``, the pipeline's steps in its order, each
-of which does nothing. In each round each variant is started once and runs one interval that nobody
-counts; starting is outside the clock.
+A variant needs a folder with ``run.py`` and ``noop.py``: the pipeline's steps in the pipeline's
+order, each doing nothing. In each round each variant is started once and runs one interval that
+does not count; starting is outside the clock.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import partial
 
 from ecommerce_pipeline.interval import DAY, DataInterval, days
 from measuring.noop import METRICS, no_op_session
-from measuring.options import Options, Outcome
+from measuring.options import BenchmarkOptions, BenchmarkOutcome
 from measuring.plan import Case, Group, Plan
 from measuring.sampling import measure
 from pipeline_verification.harness.environments import variant_names
@@ -23,8 +23,8 @@ FIRST_DAY = date(2025, 1, 1)
 DAYS_IN_A_ROW = 3
 
 
-def run(options: Options) -> Outcome:
-    """Measure every variant's no-op pipeline; a quick one is of the control and one other."""
+def run(options: BenchmarkOptions) -> BenchmarkOutcome:
+    """Measure every variant's no-op pipeline; quick: of the control and one other variant."""
     if options.quick and options.variants is None:
         control, *_, other = variant_names()
         options = replace(options, variants=(control, other))
@@ -32,7 +32,7 @@ def run(options: Options) -> Outcome:
 
 
 def plan(*, quick: bool) -> Plan:
-    """Daily runs; a quick one is a single interval."""
+    """Daily runs; quick: a single interval."""
     intervals = tuple(days(FIRST_DAY, 1 if quick else DAYS_IN_A_ROW))
     warm_up = [] if quick else [DataInterval.for_day(FIRST_DAY + DAYS_IN_A_ROW * DAY)]
     description = f"one interval through the tool's own API, the mean of {len(intervals)} in a row"

@@ -1,1 +1,1 @@
-"""How every verb measures: rounds, samples, statistics, results."""
+"""What every benchmark shares: rounds, samples, statistics, results."""

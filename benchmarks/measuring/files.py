@@ -1,4 +1,4 @@
-"""Sizes, packages and lines, counted on the disk."""
+"""Sizes, packages and files, counted on the disk."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from pathlib import Path
 
 from pipeline_verification.harness.remote_variant import NO_OP
 
-OUR_OWN = {"ecommerce-pipeline", "pipeline-verification"}
+OWN_PACKAGES = {"ecommerce-pipeline", "pipeline-verification"}
 TESTS = ("test_", "conftest")
 
 
 def size_in_bytes(folder: Path) -> int:
-    """The bytes of all files below a folder; links and compiled modules are left out."""
+    """The bytes of all files below a folder, without links and compiled modules."""
+    # uv compiles nothing and pip everything, and a run compiles what it imports: with compiled
+    # modules the size would depend on the installer and on what has run.
     return sum(
         file.stat().st_size
         for file in folder.rglob("*")
@@ -22,16 +24,10 @@ def size_in_bytes(folder: Path) -> int:
 
 
 def packages(environment: Path) -> set[str]:
-    """The names of the distributions in an environment, without our own."""
+    """The names of the distributions in an environment, without this repository's."""
     sites = map(str, environment.glob("lib/python*/site-packages"))
     names = {found.metadata["Name"].lower() for found in distributions(path=list(sites))}
-    return names - OUR_OWN
-
-
-def code_lines(file: Path) -> int:
-    """The lines of a Python file that are neither blank nor only a comment; docstrings count."""
-    lines = (line.strip() for line in file.read_text().splitlines())
-    return sum(bool(line) and not line.startswith("#") for line in lines)
+    return names - OWN_PACKAGES
 
 
 def own_files(folder: Path) -> Iterator[Path]:
@@ -42,5 +38,5 @@ def own_files(folder: Path) -> Iterator[Path]:
 
 
 def python_folders(folder: Path) -> list[str]:
-    """The folder and those below it that hold Python files, for a module path."""
+    """The folder and those below it with Python files, for ``PYTHONPATH``."""
     return list(dict.fromkeys([str(folder), *(str(file.parent) for file in own_files(folder))]))

@@ -1,4 +1,4 @@
-"""Making an environment from a lock, with uv where there is one and with pip elsewhere."""
+"""Creates an environment from a lock, with uv if it is installed, else with pip."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LIMIT_SECONDS = 1800
 
 @dataclass(frozen=True, slots=True)
 class Installer:
-    """What installs.
+    """The program that installs packages.
 
     Attributes:
         version: its name and version.
@@ -33,25 +33,25 @@ class Installer:
         """The installer that nox prefers."""
         uv = shutil.which("uv")
         command = [uv] if uv else [sys.executable, "-m", "pip"]
-        told = subprocess.run(
+        printed = subprocess.run(
             [*command, "--version"], capture_output=True, text=True, check=False
         ).stdout.split()
-        return cls(" ".join(told[:2]) or "pip", uv)
+        return cls(" ".join(printed[:2]) or "pip", uv)
 
     def __str__(self) -> str:
         return self.version
 
     def install(self, python: Path, lock: Path, environment: Path, cache: Path) -> float:
-        """Make the environment anew and install the lock; the seconds that took.
+        """Create the environment from scratch and install the lock; return the seconds it took.
 
         Args:
-            python: the environment's interpreter is made from this one.
+            python: the interpreter from which the environment is created.
             lock: exact versions with hashes.
-            environment: where; removed first.
+            environment: its folder; removed first.
             cache: the installer's cache.
 
         Raises:
-            PipelineError: it failed.
+            PipelineError: it failed or took longer than ``LIMIT_SECONDS``.
         """
         shutil.rmtree(environment, ignore_errors=True)
         variables = {**os.environ, "UV_CACHE_DIR": str(cache), "PIP_CACHE_DIR": str(cache)}
@@ -85,7 +85,7 @@ def _run(command: list[str], variables: dict[str, str]) -> None:
             timeout=LIMIT_SECONDS,
         )
     except subprocess.TimeoutExpired:
-        raise PipelineError(f"no end after {LIMIT_SECONDS} s", "look at the network") from None
+        raise PipelineError(f"no end after {LIMIT_SECONDS} s", "check the network") from None
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise PipelineError(f"the installation failed: {last}", "look at the network")
+        raise PipelineError(f"the installation failed: {last}", "check the network")

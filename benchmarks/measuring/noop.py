@@ -9,7 +9,14 @@ from pathlib import Path
 
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.run_directory import RunDirectory
-from measuring.hosted import CPU_SECONDS, SECONDS, SPLIT, cost, hosted, mean
+from measuring.interval_cost import (
+    CPU_SECONDS,
+    SECONDS,
+    SPLIT,
+    mean,
+    measure_intervals,
+    running_variant,
+)
 from measuring.plan import Metric, Values
 from pipeline_verification.harness.remote_variant import NO_OP, RemoteVariant
 
@@ -22,7 +29,7 @@ METRICS: Mapping[str, Metric] = {
 
 @dataclass(slots=True)
 class NoOpSession:
-    """A tool that is up, with a pipeline of steps that do nothing."""
+    """A started tool with a pipeline of steps that do nothing."""
 
     variant: RemoteVariant
     run: RunDirectory
@@ -30,13 +37,17 @@ class NoOpSession:
 
     @property
     def versions(self) -> Mapping[str, str]:
-        """Of what it runs on."""
+        """Of the variant's packages."""
         return self.variant.versions
 
     def measure(self, case: str) -> Values:
         """Run the intervals one at a time; the mean of each number."""
-        costs = [cost(self.variant, self.run, [one], backfill=False) for one in self.intervals]
-        values = mean(costs)
+        values = mean(
+            [
+                measure_intervals(self.variant, self.run, [interval], backfill=False)
+                for interval in self.intervals
+            ]
+        )
         return {name: values[name] for name in METRICS}
 
 
@@ -44,9 +55,9 @@ class NoOpSession:
 def no_op_session(
     variant: str, folder: Path, intervals: Sequence[DataInterval], warm_up: Sequence[DataInterval]
 ) -> Iterator[NoOpSession]:
-    """Start the tool and run the warm-up intervals, whose cost nobody counts."""
+    """Start the tool and run the warm-up intervals, whose cost does not count."""
     run = RunDirectory(folder / "noop")
-    with hosted(variant, NO_OP, run) as started:
+    with running_variant(variant, NO_OP, run) as started:
         for interval in warm_up:
-            cost(started, run, [interval], backfill=False)
+            measure_intervals(started, run, [interval], backfill=False)
         yield NoOpSession(started, run, intervals)

@@ -1,4 +1,4 @@
-"""What the command asks of a verb."""
+"""What the command asks of a benchmark, and what a benchmark returns."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ ROUNDS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class BenchmarkOptions:
     """The command's options.
 
     Attributes:
         out: the folder for the results.
-        partial: the folder for what an interrupted measurement has so far.
+        partial: the folder for the samples of an interrupted measurement.
         rounds: how often everything is measured.
-        quick: the smallest sizes: does it still run?
-        variants: only these; None means all.
-        cases: only these; None means all.
-        fresh: forget what an interrupted measurement has.
+        quick: the smallest sizes; shows only that the benchmark runs.
+        variants: measure only these; None means all.
+        cases: measure only these; None means all.
+        fresh: ignore the samples of an interrupted measurement.
     """
 
     out: Path
@@ -35,28 +35,34 @@ class Options:
 
     @property
     def whole(self) -> bool:
-        """Whether nothing was left out."""
+        """Whether every variant and case is measured, in full size."""
         return self.variants is None and self.cases is None and not self.quick
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a verb wrote: where, as lines for people, and how many samples failed."""
+class BenchmarkOutcome:
+    """The result of one benchmark.
+
+    Attributes:
+        file: the results file.
+        lines: the results as a table for a terminal.
+        failures: how many of the samples taken now failed.
+    """
 
     file: Path
     lines: tuple[str, ...]
     failures: int
 
 
-def chosen(kind: str, wanted: Iterable[str] | None, known: Iterable[str]) -> tuple[str, ...]:
-    """The known names that are wanted, in their known order.
+def select(kind: str, wanted: Iterable[str] | None, known: Iterable[str]) -> tuple[str, ...]:
+    """The wanted names, in the order of ``known``; all of them where ``wanted`` is None.
 
     Raises:
-        PipelineError: one that is wanted is not known.
+        PipelineError: a wanted name is not known.
     """
     known, wanted = tuple(known), set(known if wanted is None else wanted)
-    if strange := wanted - set(known):
+    if unknown := wanted - set(known):
         raise PipelineError(
-            f"there is no {kind} {', '.join(sorted(strange))}", f"choose from {', '.join(known)}"
+            f"there is no {kind} {', '.join(sorted(unknown))}", f"choose from {', '.join(known)}"
         )
     return tuple(name for name in known if name in wanted)

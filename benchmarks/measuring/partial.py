@@ -1,4 +1,4 @@
-"""The samples so far, on disk after each one, so that an interrupted measurement goes on."""
+"""The samples so far, written to disk one by one, so that a measurement can be continued."""
 
 from __future__ import annotations
 
@@ -23,37 +23,37 @@ class Sample:
 
 @dataclass(slots=True)
 class Partial:
-    """The samples by case and variant, kept in a file.
+    """The samples by case and variant, stored in a file.
 
     Attributes:
         file: where they are.
         identity: what was measured on what; samples of another identity are not mixed in.
         samples: the samples, in the order of their rounds.
-        versions: by variant, of what it runs on.
-        notes: what else a verb keeps with its samples.
+        versions: by variant, of its packages.
+        notes: by case and variant, what a session found out beside numbers.
     """
 
     file: Path
     identity: Mapping[str, Any]
     samples: dict[tuple[str, str], list[Sample]] = field(default_factory=dict)
     versions: dict[str, dict[str, str]] = field(default_factory=dict)
-    notes: dict[str, Any] = field(default_factory=dict)
+    notes: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
 
     @classmethod
     def open(
         cls, file: Path, identity: Mapping[str, Any], say: Callable[[str], None], *, fresh: bool
     ) -> Partial:
-        """Go on with what the file has; start anew where it is of another identity, and say so."""
+        """Continue with the file's samples; with another identity, set it aside and start again."""
         partial = cls(file, identity)
         if fresh or not file.exists():
             return partial
         values = json.loads(file.read_text())
         if changed := _differing(values["identity"], identity):
             kept = file.replace(file.with_suffix(".earlier.json"))
-            say(f"starting anew, as {changed} changed since {kept} was measured")
+            say(f"starting again, as {changed} changed since {kept} was measured")
             return partial
         partial._read(values)
-        say(f"going on after {sum(map(len, partial.samples.values()))} samples of {file}")
+        say(f"continuing after {sum(map(len, partial.samples.values()))} samples of {file}")
         return partial
 
     def has(self, case: str, variant: str, number: int) -> bool:
@@ -65,9 +65,9 @@ class Partial:
         return self.samples.get((case, variant), [])
 
     def add(self, case: str, variant: str, sample: Sample) -> None:
-        """Keep a sample, on disk before this returns."""
+        """Store a sample; it is on disk before this returns."""
         self.samples.setdefault((case, variant), []).append(sample)
-        with atomic_file(self.file, point="record") as temporary:
+        with atomic_file(self.file) as temporary:
             temporary.write_text(json.dumps(dict(self._values()), indent=1))
 
     def _values(self) -> Iterator[tuple[str, Any]]:
@@ -91,5 +91,5 @@ class Partial:
 
 
 def _differing(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """The names of what is not the same."""
+    """The names of the entries that differ."""
     return ", ".join(sorted(k for k in {*earlier, *now} if earlier.get(k) != now.get(k)))

@@ -1,4 +1,4 @@
-"""What a verb that measures variants tells: its cases, its metrics, and how a sample is taken."""
+"""What a benchmark declares: its cases, its metrics, and how a sample is taken."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from pipeline_verification.harness.environments import CONTROL, variant_names
 
@@ -19,8 +19,8 @@ class Metric:
 
     Attributes:
         unit: empty for a ratio.
-        title: the name that tables and charts show.
-        compared: whether it is put in relation to the control's.
+        title: the name in tables and charts.
+        compared: whether its ratio to the control's value is computed.
     """
 
     unit: str
@@ -34,11 +34,16 @@ class Case:
 
     Attributes:
         description: what happens between the clock's start and its end.
-        metrics: what a sample holds; the first one is the case's headline.
+        metrics: what a sample holds; the first one is the case's main metric.
     """
 
     description: str
     metrics: Mapping[str, Metric]
+
+    @property
+    def main_metric(self) -> str:
+        """The name of the metric that every successful sample has."""
+        return next(iter(self.metrics))
 
 
 class Session(Protocol):
@@ -46,7 +51,7 @@ class Session(Protocol):
 
     @property
     def versions(self) -> Mapping[str, str]:
-        """Of what it runs on, known once a sample was taken; empty where it is not known."""
+        """Versions of the variant's packages, known after a sample; empty where unknown."""
 
     def measure(self, case: str) -> Values:
         """Take one sample.
@@ -56,17 +61,32 @@ class Session(Protocol):
         """
 
 
+@runtime_checkable
+class SessionWithNotes(Protocol):
+    """A session that also finds out what is not a number; results keep it beside the samples."""
+
+    @property
+    def notes(self) -> Mapping[str, Any]:
+        """JSON values by name, known after a sample; empty where there are none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Group:
     """Cases that share a session.
 
     Attributes:
         cases: by name, in the order in which they are measured.
-        open: makes the session from the variant's name and a scratch folder that is its own.
+        open: makes the session from the variant's name and a scratch folder for it alone.
+        variants: the only ones that have these cases; None means all of the plan.
     """
 
     cases: Mapping[str, Case]
     open: Callable[[str, Path], AbstractContextManager[Session]]
+    variants: tuple[str, ...] | None = None
+
+    def has(self, variant: str) -> bool:
+        """Whether the variant has these cases."""
+        return self.variants is None or variant in self.variants
 
 
 Round = Mapping[str, Values]
@@ -80,25 +100,36 @@ def nothing_derived(variant: Round, control: Round) -> dict[str, Values]:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All that a verb measures.
+    """All that a benchmark measures.
 
     Attributes:
-        verb: its name, and that of its results file.
+        benchmark: its name, and that of its results file.
         title: what it measures, in a few words.
         groups: what is measured; in a round each variant goes through all of them.
         derive: further values by case, from a variant's values of a round and the control's.
-        variants: the names of what is compared, by default every way to run the pipeline.
-        control: the one of them that the others are put in relation to.
+        variants: the names of what is compared, by default every variant of the pipeline.
+        control: the one of them to which the others' ratios are computed.
+        once: what is measured a single time, after the last round, as it would disturb the rounds.
     """
 
-    verb: str
+    benchmark: str
     title: str
     groups: tuple[Group, ...]
     derive: Callable[[Round, Round], dict[str, Values]] = nothing_derived
     variants: tuple[str, ...] = field(default_factory=variant_names)
     control: str = CONTROL
+    once: tuple[Group, ...] = ()
+
+    @property
+    def all_groups(self) -> tuple[Group, ...]:
+        """Those of every round, then those that are measured once."""
+        return (*self.groups, *self.once)
 
     @property
     def cases(self) -> dict[str, Case]:
         """The cases of all groups by name."""
-        return {name: case for group in self.groups for name, case in group.cases.items()}
+        return {name: case for group in self.all_groups for name, case in group.cases.items()}
+
+    def has(self, case: str, variant: str) -> bool:
+        """Whether the case is measured for the variant."""
+        return any(case in group.cases and group.has(variant) for group in self.all_groups)

@@ -1,4 +1,4 @@
-"""What one process costs, from its start to its end."""
+"""Measures one process, from its start to its end."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from pathlib import Path
 from ecommerce_pipeline.errors import PipelineError
 
 TIMEOUT_SECONDS = 900.0
+KIB_PER_MIB = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
-    """A process that ended well.
+class EndedProcess:
+    """A process that ended with exit code 0.
 
     Attributes:
         seconds: from its start to its end.
-        cpu_seconds: user and system time, of the processes that it waited for, too.
-        peak_megabytes: the greatest resident size of any of them.
+        cpu_seconds: user and system time, those of processes that it waited for included.
+        peak_megabytes: the maximum resident size of any one of them.
         output: what it printed.
     """
 
@@ -33,7 +34,7 @@ class Ended:
     output: str
 
 
-def run(command: Sequence[str], variables: Mapping[str, str], folder: Path) -> Ended:
+def run(command: Sequence[str], variables: Mapping[str, str], folder: Path) -> EndedProcess:
     """Run a process in ``folder`` to its end.
 
     Args:
@@ -44,6 +45,7 @@ def run(command: Sequence[str], variables: Mapping[str, str], folder: Path) -> E
     Raises:
         PipelineError: it failed, or took longer than ``TIMEOUT_SECONDS`` and was killed.
     """
+    # Files, not pipes: nobody reads while the process runs, and a full pipe would stop it.
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         begun = time.perf_counter()
         process = subprocess.Popen(
@@ -51,7 +53,9 @@ def run(command: Sequence[str], variables: Mapping[str, str], folder: Path) -> E
         )
         overdue = threading.Timer(TIMEOUT_SECONDS, process.kill)
         overdue.start()
-        _, status, usage = os.wait4(process.pid, 0)  # unlike wait(), it says what was used
+        # Unlike Popen.wait, wait4 also returns the CPU time and the peak memory. Popen does not
+        # notice that the process was waited for and therefore needs its exit code from here.
+        _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - begun
         overdue.cancel()
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -61,4 +65,5 @@ def run(command: Sequence[str], variables: Mapping[str, str], folder: Path) -> E
             reason = err.read().strip().splitlines() or ["no message"]
             raise PipelineError(f"exit {process.returncode}: {reason[-1]}", "run it by hand")
         cpu = usage.ru_utime + usage.ru_stime
-        return Ended(seconds, cpu, float(usage.ru_maxrss // 1024), out.read())
+        # Linux reports ru_maxrss in KiB.
+        return EndedProcess(seconds, cpu, float(usage.ru_maxrss // KIB_PER_MIB), out.read())

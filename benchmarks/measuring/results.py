@@ -1,9 +1,9 @@
-"""The results file: every sample and its summary, in the shape of ``results.schema.json``."""
+"""The results file: every sample and its summary, in the form of ``results.schema.json``."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,19 +12,19 @@ from typing import Any
 import jsonschema
 
 from ecommerce_pipeline.files.atomic import atomic_file
-from measuring.options import Options
-from measuring.partial import Partial
-from measuring.plan import Plan
+from measuring.options import BenchmarkOptions
+from measuring.partial import Partial, Sample
+from measuring.plan import Case, Plan
 from measuring.summary import summarise, with_derived
 
 SCHEMA = Path(__file__).parents[1] / "results.schema.json"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 def results(
     plan: Plan,
     partial: Partial,
-    options: Options,
+    options: BenchmarkOptions,
     variants: Sequence[str],
     cases: Sequence[str],
 ) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def results(
     samples = with_derived(plan, partial, plan.control)
     return {
         "schema_version": SCHEMA_VERSION,
-        "verb": plan.verb,
+        "benchmark": plan.benchmark,
         "title": plan.title,
         "date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "quick": options.quick,
@@ -49,15 +49,14 @@ def results(
                     for name, metric in plan.cases[case].metrics.items()
                 },
                 "variants": {
-                    variant: {
-                        "samples": [asdict(sample) for sample in samples.get((case, variant), [])],
-                        "summary": summarise(
-                            plan.cases[case],
-                            samples.get((case, variant), []),
-                            samples.get((case, plan.control), []),
-                        ),
-                    }
+                    variant: _variant(
+                        plan.cases[case],
+                        samples.get((case, variant), []),
+                        samples.get((case, plan.control), []),
+                        partial.notes.get(case, {}).get(variant),
+                    )
                     for variant in variants
+                    if plan.has(case, variant)
                 },
             }
             for case in cases
@@ -65,18 +64,32 @@ def results(
     }
 
 
+def _variant(
+    case: Case,
+    samples: Sequence[Sample],
+    control: Sequence[Sample],
+    notes: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """One variant's samples and summary in a case, with its notes where there are any."""
+    values: dict[str, Any] = {
+        "samples": [asdict(sample) for sample in samples],
+        "summary": summarise(case, samples, control),
+    }
+    return {**values, "notes": dict(notes)} if notes else values
+
+
 def write(values: dict[str, Any], file: Path) -> Path:
     """Replace the file atomically, once its content is valid by the schema; returns the file."""
     validate(values)
-    with atomic_file(file, point="record") as temporary:
+    with atomic_file(file) as temporary:
         temporary.write_text(json.dumps(values, indent=2) + "\n")
     return file
 
 
 def validate(values: dict[str, Any]) -> None:
-    """Hold values against the schema.
+    """Validate values by the schema.
 
     Raises:
-        jsonschema.ValidationError: they are not of its shape.
+        jsonschema.ValidationError: they do not conform to it.
     """
     jsonschema.validate(values, json.loads(SCHEMA.read_text()))

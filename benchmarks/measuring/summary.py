@@ -1,4 +1,4 @@
-"""From samples to results: medians with least and greatest, and ratios within a round."""
+"""From samples to results: medians with their range, and ratios within a round."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Spread = dict[str, float]
 
 
 def spread(values: Sequence[float]) -> Spread | None:
-    """The median, the least and the greatest; None where there are none."""
+    """Median, minimum and maximum, rounded to 3 decimals; None without values."""
     if not values:
         return None
     return {
@@ -25,7 +25,9 @@ def spread(values: Sequence[float]) -> Spread | None:
 
 
 def ratios(metric: str, samples: Sequence[Sample], control: Sequence[Sample]) -> list[float]:
-    """Each value over the control's of the same round, where both are there."""
+    """Each value divided by the control's of the same round; rounds without both are left out."""
+    # Within a round, as the machine's load changes between rounds: it slows both values of a pair
+    # alike, so that it cancels out of their ratio, but not out of a ratio of two medians.
     base = {sample.round: sample.values.get(metric) for sample in control}
     return [
         sample.values[metric] / below
@@ -35,7 +37,7 @@ def ratios(metric: str, samples: Sequence[Sample], control: Sequence[Sample]) ->
 
 
 def summarise(case: Case, samples: Sequence[Sample], control: Sequence[Sample]) -> dict[str, Any]:
-    """Each metric that has a value: how many, their spread, and that of their ratios."""
+    """For each metric that has values: their number, their spread and that of their ratios."""
     return dict(_summaries(case, samples, control))
 
 
@@ -50,7 +52,7 @@ def _summaries(
 
 
 def with_derived(plan: Plan, partial: Partial, control: str) -> dict[tuple[str, str], list[Sample]]:
-    """All samples, those with values extended by what the plan derives from their round."""
+    """All samples, with the values that the plan derives from their round added."""
     rounds = _by_round(partial)
 
     def extended(case: str, variant: str, sample: Sample) -> Sample:
@@ -66,7 +68,7 @@ def with_derived(plan: Plan, partial: Partial, control: str) -> dict[tuple[str, 
 
 
 def _by_round(partial: Partial) -> dict[tuple[int, str], dict[str, Values]]:
-    """The values by round and variant, then by case; what failed is left out."""
+    """The values by round and variant, then by case; failed samples are left out."""
     rounds: dict[tuple[int, str], dict[str, Values]] = {}
     for (case, variant), samples in partial.samples.items():
         for sample in samples:

@@ -1,8 +1,8 @@
 """Where a run's time goes: waiting for a step to start, starting it, running it.
 
 Every moment between the trigger and the end counts once. It is *running* while the journal has an
-attempt of any step at work; else *starting* while the tool itself says that some step runs, which
-is what the tool spends on a step before and after its work; else *waiting*.
+attempt of any step; else *starting* while the tool itself reports that a step runs, which is the
+tool's overhead before and after the work of a step; else *waiting*.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ def split(whole: Span, runs: Iterable[IntervalRun], entries: Iterable[JournalEnt
         runs: what the tool reports of the runs in between.
         entries: what the journal has of them.
     """
-    at_work = [(entry.started_at, entry.ended_at) for entry in entries]
-    told = [
+    attempts = [(entry.started_at, entry.ended_at) for entry in entries]
+    reported = [
         (step.started_at, step.ended_at)
         for run in runs
         for step in run.steps
         if step.started_at and step.ended_at
     ]
-    running = covered_seconds(at_work, whole)
-    in_a_step = covered_seconds([*at_work, *told], whole)
+    running = covered_seconds(attempts, whole)
+    in_a_step = covered_seconds([*attempts, *reported], whole)
     total = (whole[1] - whole[0]).total_seconds()
     return Split(total - in_a_step, in_a_step - running, running)
 

@@ -121,7 +121,7 @@ class Evidence:
 
     def extraction(self) -> str:
         """The extraction benchmark's methods, fastest first, as a chart and a table."""
-        methods = self._results.get("extract", "methods")
+        methods = _methods(self._results.get("extract", "cases", "orders", "variants"))
         measured = sorted(
             ((name, m) for name, m in methods.items() if m["seconds"]),
             key=lambda item: item[1]["seconds"]["median"],
@@ -292,3 +292,16 @@ def _exactness(exact: Json) -> str:
 def _failed(method: Json) -> Iterator[str]:
     yield f"<em>failed: {escape(str(method['failures'][0]))}</em>"
     yield from [""] * 4
+
+
+def _methods(variants: Json) -> dict[str, Json]:
+    """Each extraction method's summaries, whether its files are exact, and why samples failed."""
+    metrics = ("seconds", "cpu_seconds", "peak_megabytes", "ratio_to_floor")
+    return {
+        name: {
+            **{metric: method["summary"].get(metric) for metric in metrics},
+            "exact": method.get("notes", {}).get("exact"),
+            "failures": [sample["failure"] for sample in method["samples"] if sample["failure"]],
+        }
+        for name, method in variants.items()
+    }

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import duckdb
@@ -146,7 +147,7 @@ def test_a_missing_table_or_column_is_named(
     change: str, named: str, run_dir: Path, good_run: Path, step_server_environment: dict[str, str]
 ) -> None:
     """A table or column that the source lacks is refused by its name."""
-    with sqlite3.connect(RunDirectory(run_dir).source_file) as connection:
+    with closing(sqlite3.connect(RunDirectory(run_dir).source_file)) as connection, connection:
         connection.execute(change)
     line = the_line(run_control(run_dir, SECOND_DAY, environment=step_server_environment))
     assert named in line

@@ -10,21 +10,22 @@ from pathlib import Path
 
 import psutil
 
+from ecommerce_pipeline.execution.processes import wait_until
 from measuring import files
-from measuring.hosted import tree_cpu_seconds
-from pipeline_verification.harness.fault_injection import wait_for
+from measuring.interval_cost import tree_cpu_seconds
+from pipeline_verification.harness.code_lines import count_code_lines
 
 BURNT_SECONDS = 0.3
 BURN = f"import time\nwhile time.process_time() < {BURNT_SECONDS}: pass"
 TICKS_SECONDS = 0.05
-"""The kernel tells whole ticks of 10 ms, rounded down for each process and each kind of time."""
+"""The kernel counts whole ticks of 10 ms, rounded down for each process and kind of time."""
 
 
 def test_code_lines(tmp_path: Path) -> None:
     """Blank lines and lines that are only a comment do not count; docstrings do."""
     file = tmp_path / "pipeline.py"
     file.write_text('"""What it does."""\n\n# a comment\nx = 1  # another\n    # indented\n')
-    assert files.code_lines(file) == 2
+    assert count_code_lines(file) == 2
 
 
 def test_own_files(tmp_path: Path) -> None:
@@ -49,7 +50,7 @@ def test_size(tmp_path: Path) -> None:
 
 
 def test_cpu_time_of_short_lives() -> None:
-    """What a process used that began and ended between two looks is counted."""
+    """The CPU time of a process that begins and ends between two calls is counted."""
     before = tree_cpu_seconds(os.getpid())
     own = time.process_time()
     subprocess.run([sys.executable, "-c", BURN], check=True)
@@ -58,7 +59,7 @@ def test_cpu_time_of_short_lives() -> None:
 
 
 def test_cpu_time_of_orphans() -> None:
-    """What a process used whose parent ended before it is counted, also once it has ended."""
+    """The CPU time of a process whose parent ended before it is counted, also after its end."""
     leave_an_orphan = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {BURN!r}])"
     root = (
         "import subprocess, sys, time;"
@@ -75,7 +76,7 @@ def test_cpu_time_of_orphans() -> None:
         before = tree_cpu_seconds(process.pid)
         process.stdin.write(b"\n")
         process.stdin.flush()
-        wait_for(lambda: _all_have_ended(process.pid), "the orphan's end")
+        assert wait_until(lambda: _all_have_ended(process.pid), timeout_seconds=60)
         used = tree_cpu_seconds(process.pid) - before
         process.kill()
     assert BURNT_SECONDS - TICKS_SECONDS < used < 5

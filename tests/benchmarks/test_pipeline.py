@@ -1,4 +1,4 @@
-"""What the verb ``pipeline`` prepares and derives."""
+"""What the benchmark ``pipeline`` prepares and derives."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from definitions.pipeline import FIRST_DAY, against_the_floor, scenarios
+from definitions.pipeline import FIRST_DAY, against_the_floor, sample_setups
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.interval import DAY, DataInterval
 from ecommerce_pipeline.interval_run import IntervalRun, StepRun
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.specification import STEP_NAMES
-from measuring.hosted import must_be_complete
-from measuring.stage import Scenario, Stage
+from measuring.interval_cost import raise_if_incomplete
+from measuring.run_folders import RunFolders, SampleSetup
 
 INTERVAL = DataInterval.for_day(FIRST_DAY)
 
@@ -33,14 +33,16 @@ def test_goal_without_the_control() -> None:
 
 def test_no_day_runs_twice() -> None:
     """Warm-up, daily runs and backfill are of different days, so that no tool ran one before."""
-    planned = scenarios(3, 14)
+    planned = sample_setups(3, 14)
     used = [i for name in ("daily", "backfill", "warm-up") for i in planned[name].intervals]
     assert used == [DataInterval.for_day(FIRST_DAY + number * DAY) for number in range(18)]
 
 
 def test_reset(tmp_path: Path) -> None:
-    """A reset leaves what the case starts from, and the tool's own home."""
-    stage = Stage(tmp_path / "stage", {"daily": Scenario([]), "next": Scenario([], after="daily")})
+    """A reset leaves the data that the case starts from, and the tool's own home."""
+    folders = RunFolders(
+        tmp_path / "folders", {"daily": SampleSetup([]), "next": SampleSetup([], after="daily")}
+    )
     run = RunDirectory(tmp_path / "run")
     version = run.published_versions / "000001"
     version.mkdir(parents=True)
@@ -48,23 +50,23 @@ def test_reset(tmp_path: Path) -> None:
     run.tool_home.mkdir()
     (run.path / "landing").mkdir()
     run.warehouse.write_text("after daily")
-    stage.keep(run, "daily")
-    stage.reset(run, "daily")
+    folders.store_reference(run, "daily")
+    folders.reset(run, "daily")
     assert [file.name for file in run.path.iterdir()] == ["tool"]
     run.warehouse.write_text("of another case")
-    stage.reset(run, "next")
+    folders.reset(run, "next")
     assert run.warehouse.read_text() == "after daily"
     assert run.published.resolve() == version
 
 
 def _run(state: str = "success", steps: tuple[str, ...] = STEP_NAMES) -> IntervalRun:
-    told = tuple(StepRun(name, "success", "success", 1, None, None) for name in steps)
-    return IntervalRun(str(INTERVAL), "run", state, state, None, None, told)
+    steps_run = tuple(StepRun(name, "success", "success", 1, None, None) for name in steps)
+    return IntervalRun(str(INTERVAL), "run", state, state, None, None, steps_run)
 
 
 def test_complete() -> None:
     """A successful run with all steps is accepted."""
-    must_be_complete([_run()], [INTERVAL])
+    raise_if_incomplete([_run()], [INTERVAL])
 
 
 @pytest.mark.parametrize(
@@ -78,4 +80,4 @@ def test_complete() -> None:
 def test_incomplete(runs: list[IntervalRun], reason: str) -> None:
     """A missing or failed run and a missing step get no number."""
     with pytest.raises(PipelineError, match=reason):
-        must_be_complete(runs, [INTERVAL])
+        raise_if_incomplete(runs, [INTERVAL])

@@ -11,7 +11,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from definitions import dbt
+from definitions import dbt, extract
 from measuring.options import ROUNDS
 from measuring.results import validate
 from pipeline_verification.harness.environments import CONTROL, ROOT, variant_names
@@ -20,7 +20,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 COMMITTED = {
     file.stem: values
     for file in sorted(RESULTS.glob("*.json"))
-    if "verb" in (values := json.loads(file.read_text()))
+    if "benchmark" in (values := json.loads(file.read_text()))
 }
 
 
@@ -39,8 +39,8 @@ def _results(**changed: Any) -> dict[str, Any]:  # noqa: ANN401 (any wrong value
     }
     machine = {"cpu": "", "cores": 2, "memory_megabytes": 1, "system": "", "python": ""}
     return {
-        "schema_version": 1,
-        "verb": "steps",
+        "schema_version": 2,
+        "benchmark": "steps",
         "title": "Steps",
         "date": "2025-01-01T00:00:00Z",
         "quick": False,
@@ -73,29 +73,41 @@ def test_schema_refuses(changed: dict[str, Any]) -> None:
         validate(_results(**changed))
 
 
+def _compared(benchmark: str) -> set[str]:
+    """The names of what a benchmark compares: by default the variants."""
+    methods = {"dbt": set(dbt.START_METHODS), "extract": {*extract.FLOORS, *extract.METHODS}}
+    return methods.get(benchmark, set(variant_names()))
+
+
 def test_committed_results() -> None:
-    """Committed results are valid, have every way, its versions and at least five rounds."""
-    for verb, values in COMMITTED.items():
+    """Committed results are valid, have every variant, its versions and at least five rounds."""
+    assert set(COMMITTED) == {"dbt", "extract", "footprint", "pipeline", "steps"}
+    for benchmark, values in COMMITTED.items():
         validate(values)
-        assert values["verb"] == verb
+        assert values["benchmark"] == benchmark
         assert not values["quick"]
-        ways = variant_names() if values["control"] == CONTROL else dbt.FORMS
-        assert set(values["versions"]) == set(ways)
-        for case in values["cases"].values():
-            assert set(case["variants"]) == set(ways)
+        compared = _compared(benchmark)
+        assert values["control"] in compared
+        assert (values["control"] == CONTROL) == (compared == set(variant_names()))
+        assert set(values["versions"]) == compared
+        for name, case in values["cases"].items():
+            once = (benchmark, name) == ("extract", extract.MEMORY_CASE)
+            assert set(case["variants"]) == ({extract.OURS} if once else compared)
             for variant in case["variants"].values():
                 rounds = [sample["round"] for sample in variant["samples"]]
-                assert rounds == list(range(1, values["rounds"] + 1))
-                assert len(rounds) >= ROUNDS
+                assert rounds == list(range(1, 2 if once else values["rounds"] + 1))
+                assert once or len(rounds) >= ROUNDS
                 measured = sum(sample["failure"] is None for sample in variant["samples"])
                 assert all(summary["n"] <= measured for summary in variant["summary"].values())
                 assert variant["summary"][next(iter(case["metrics"]))]["n"] == measured
 
 
 def test_extract_results() -> None:
-    """The extraction's results, which have a shape of their own, hold five samples a method."""
-    values = json.loads((RESULTS / "extract.json").read_text())
-    assert {len(method["samples"]) for method in values["methods"].values()} == {ROUNDS}
+    """Every extraction method has five samples, and its files were compared with the source."""
+    variants = COMMITTED["extract"]["cases"][extract.CASE]["variants"]
+    assert {len(variant["samples"]) for variant in variants.values()} == {ROUNDS}
+    compared = {name for name, variant in variants.items() if "exact" in variant.get("notes", {})}
+    assert compared == set(extract.METHODS)
 
 
 def _command(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -103,8 +115,8 @@ def _command(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_verbs_are_found() -> None:
-    """An unknown verb is refused with the names of the files in ``definitions/``."""
+def test_benchmarks_are_found() -> None:
+    """An unknown benchmark is refused with the names of the files in ``definitions/``."""
     done = _command("speed")
     assert done.returncode == 2
     assert "is not one of 'dbt', 'extract', 'footprint', 'pipeline', 'steps'" in done.stderr

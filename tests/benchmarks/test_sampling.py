@@ -1,4 +1,4 @@
-"""Rounds, failures and going on after an interruption, with a plan that only counts."""
+"""Rounds, failures and continuing after an interruption, with a plan that only counts."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ import pytest
 
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.run_directory import RunDirectory
-from measuring.options import Options
+from measuring.options import BenchmarkOptions
 from measuring.plan import Case, Group, Metric, Plan, Round, Values
 from measuring.results import validate
-from measuring.sampling import in_turn, measure
-from measuring.stage import Scenario, Stage
+from measuring.run_folders import RunFolders, SampleSetup
+from measuring.sampling import measure, rotated, scratch_name
 
 CASES = {name: Case(f"the case {name}", {"seconds": Metric("s", "seconds")}) for name in "ab"}
 
 
 @dataclass
 class Counting:
-    """Opens sessions and notes what was asked of them; some things fail.
+    """Opens sessions and records the calls to them; some fail.
 
     Attributes:
         broken: the variant, or the variant and case, that fails.
@@ -77,24 +77,24 @@ def _doubled(variant: Round, control: Round) -> dict[str, Values]:
 
 
 @pytest.fixture
-def options(tmp_path: Path) -> Options:
+def options(tmp_path: Path) -> BenchmarkOptions:
     """Two variants, two rounds."""
     out, partial = tmp_path / "out", tmp_path / "partial"
-    return Options(out=out, partial=partial, rounds=2, variants=("cron", "prefect"))
+    return BenchmarkOptions(out=out, partial=partial, rounds=2, variants=("cron", "prefect"))
 
 
-def _measured(plan: Plan, options: Options) -> dict[str, Any]:
+def _measured(plan: Plan, options: BenchmarkOptions) -> dict[str, Any]:
     values: dict[str, Any] = json.loads(measure(plan, options).file.read_text())
     return values
 
 
 def test_order_of_the_variants() -> None:
     """Each round begins with another variant."""
-    turns = [in_turn(("a", "b", "c"), number) for number in (1, 2, 3, 4)]
+    turns = [rotated(("a", "b", "c"), number) for number in (1, 2, 3, 4)]
     assert turns == [("a", "b", "c"), ("b", "c", "a"), ("c", "a", "b"), ("a", "b", "c")]
 
 
-def test_interleaving(options: Options) -> None:
+def test_interleaving(options: BenchmarkOptions) -> None:
     """The variants take turns round by round, each going through all cases."""
     counting = Counting()
     measure(counting.plan(), options)
@@ -102,7 +102,7 @@ def test_interleaving(options: Options) -> None:
     assert counting.taken == [*cron, *prefect, *prefect, *cron]
 
 
-def test_results(options: Options) -> None:
+def test_results(options: BenchmarkOptions) -> None:
     """The file is valid by the schema, keeps every sample, and has what the plan derives."""
     values = _measured(Counting().plan(), options)
     validate(values)
@@ -118,7 +118,7 @@ def test_results(options: Options) -> None:
     assert values["versions"] == {"cron": {"python": "3.11"}, "prefect": {"python": "3.11"}}
 
 
-def test_other_things_than_variants(options: Options) -> None:
+def test_other_things_than_variants(options: BenchmarkOptions) -> None:
     """A plan may compare other things than the variants, with a control among them."""
     counting = Counting()
     plan = replace(counting.plan(), variants=("warm", "cold"), control="cold")
@@ -130,7 +130,59 @@ def test_other_things_than_variants(options: Options) -> None:
     assert of_warm["ratio"]["median"] == 0.5
 
 
-def test_a_case_that_fails(options: Options) -> None:
+def test_measured_once(options: BenchmarkOptions) -> None:
+    """What is measured once comes after all rounds, for the variants that have it alone."""
+    counting = Counting()
+    last = {"c": Case("the case c", {"seconds": Metric("s", "seconds")})}
+    plan = replace(counting.plan(), once=(Group(last, counting.open, variants=("prefect",)),))
+    values = _measured(plan, options)
+    validate(values)
+    assert counting.taken[-1] == ("prefect", "c")
+    assert counting.taken.count(("prefect", "c")) == 1
+    assert len(counting.taken) == 9
+    assert list(values["cases"]["c"]["variants"]) == ["prefect"]
+
+
+def test_no_variant_has_the_case(options: BenchmarkOptions) -> None:
+    """A case that none of the wanted variants has is refused, as there is nothing to measure."""
+    counting = Counting()
+    last = {"c": Case("the case c", {"seconds": Metric("s", "seconds")})}
+    plan = replace(counting.plan(), once=(Group(last, counting.open, variants=("cron",)),))
+    with pytest.raises(PipelineError, match="prefect has no case c"):
+        measure(plan, replace(options, variants=("prefect",), cases=("c",)))
+
+
+def test_notes(options: BenchmarkOptions) -> None:
+    """What a session notes is kept beside its samples, also when the measurement is continued."""
+
+    @dataclass
+    class Session:
+        name: str
+        notes: dict[str, Any] = field(default_factory=dict)
+        versions: Mapping[str, str] = field(default_factory=dict)
+
+        def measure(self, case: str) -> Values:
+            if self.name == "prefect" and case == "a":
+                self.notes["exact"] = True
+            return {"seconds": 1.0}
+
+    @contextmanager
+    def opened(variant: str, folder: Path) -> Iterator[Session]:
+        yield Session(variant)
+
+    plan = Plan("noted", "Noted", (Group({"a": CASES["a"]}, opened),))
+    _measured(plan, options)
+    variants = _measured(plan, options)["cases"]["a"]["variants"]
+    assert variants["prefect"]["notes"] == {"exact": True}
+    assert "notes" not in variants["cron"]
+
+
+def test_scratch_names() -> None:
+    """A scratch folder's name has no character that a URL or a shell would read otherwise."""
+    assert scratch_name("\\copy, binary", 2, "orders") == "_copy_binary-2-orders"
+
+
+def test_a_case_that_fails(options: BenchmarkOptions) -> None:
     """It is a sample with its reason in one line; the cases after it get a new session."""
     counting = Counting(broken={("prefect", "a")})
     outcome = measure(counting.plan(), options)
@@ -144,7 +196,7 @@ def test_a_case_that_fails(options: Options) -> None:
     assert outcome.failures == 2
 
 
-def test_a_variant_that_does_not_start(options: Options) -> None:
+def test_a_variant_that_does_not_start(options: BenchmarkOptions) -> None:
     """All its samples are failures without paths of this machine, and it hides no other variant."""
     values = _measured(Counting(broken={"prefect"}).plan(), options)
     validate(values)
@@ -154,7 +206,7 @@ def test_a_variant_that_does_not_start(options: Options) -> None:
         assert case["variants"]["cron"]["summary"]["seconds"]["n"] == 2
 
 
-def test_going_on(options: Options) -> None:
+def test_going_on(options: BenchmarkOptions) -> None:
     """After Ctrl+C the same command takes the missing samples alone and keeps the others."""
     first, second = Counting(interrupt_after=3), Counting()
     with pytest.raises(KeyboardInterrupt):
@@ -166,7 +218,7 @@ def test_going_on(options: Options) -> None:
     assert [sample["values"]["seconds"] for sample in samples] == [1.0, 4.0]
 
 
-def test_fresh(options: Options) -> None:
+def test_fresh(options: BenchmarkOptions) -> None:
     """With ``fresh`` nothing of an earlier measurement is kept."""
     measure(Counting().plan(), options)
     again = Counting()
@@ -174,31 +226,31 @@ def test_fresh(options: Options) -> None:
     assert len(again.taken) == 8
 
 
-def test_other_code(options: Options, capsys: pytest.CaptureFixture[str]) -> None:
-    """Samples of other code are set aside, which one line tells."""
+def test_other_code(options: BenchmarkOptions, capsys: pytest.CaptureFixture[str]) -> None:
+    """Samples of other code are set aside, and one line says so."""
     measure(Counting().plan(), options)
     file = options.partial / "counting.partial.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "identity": {"code": "older"}}))
     again = Counting()
     measure(again.plan(), options)
     assert len(again.taken) == 8
-    assert "starting anew, as code, machine, quick, verb changed" in capsys.readouterr().err
+    assert "starting again, as benchmark, code, machine, quick changed" in capsys.readouterr().err
     assert file.with_suffix(".earlier.json").exists()
 
 
-def test_unknown_case(options: Options) -> None:
-    """A case that the verb has not is refused with the names of those it has."""
+def test_unknown_case(options: BenchmarkOptions) -> None:
+    """An unknown case is refused with the names of the benchmark's cases."""
     with pytest.raises(PipelineError, match=r"there is no case c.*choose from a, b"):
         measure(Counting().plan(), replace(options, cases=("c",)))
 
 
-def test_unequal_warehouse(options: Options, tmp_path: Path) -> None:
+def test_unequal_warehouse(options: BenchmarkOptions, tmp_path: Path) -> None:
     """A run whose warehouse differs from the control's gets no number, and the table is named."""
-    stage = Stage(tmp_path / "stage", {"a": Scenario([]), "b": Scenario([])})
+    folders = RunFolders(tmp_path / "folders", {"a": SampleSetup([]), "b": SampleSetup([])})
     kept = RunDirectory(tmp_path / "kept")
     _warehouse(kept, 1)
-    stage.keep(kept, "a")
-    stage.keep(kept, "b")
+    folders.store_reference(kept, "a")
+    folders.store_reference(kept, "b")
 
     @dataclass
     class Session:
@@ -207,9 +259,9 @@ def test_unequal_warehouse(options: Options, tmp_path: Path) -> None:
         versions: Mapping[str, str] = field(default_factory=dict)
 
         def measure(self, case: str) -> Values:
-            stage.reset(self.run, case)
+            folders.reset(self.run, case)
             _warehouse(self.run, self.row)
-            stage.must_equal(self.run, case)
+            folders.raise_if_different(self.run, case)
             return {"seconds": 1.0}
 
     @contextmanager

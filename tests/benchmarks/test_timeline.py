@@ -16,10 +16,10 @@ def _at(seconds: float) -> datetime:
 
 
 def _run(*steps: tuple[str, float, float]) -> IntervalRun:
-    told = tuple(
+    reported = tuple(
         StepRun(name, "success", "success", 1, _at(start), _at(end)) for name, start, end in steps
     )
-    return IntervalRun("2025-01-01", "run", "success", "success", _at(0), _at(99), told)
+    return IntervalRun("2025-01-01", "run", "success", "success", _at(0), _at(99), reported)
 
 
 def _entry(step: str, start: float, end: float) -> JournalEntry:
@@ -55,7 +55,7 @@ def test_steps_that_do_nothing() -> None:
 
 
 def test_parts_add_up() -> None:
-    """The three parts are the whole time also where an attempt is told of by the journal alone."""
+    """The three parts add up to the whole time also where only the journal has an attempt."""
     run = _run(("publish", 6, 7))
     parts = split((_at(0), _at(9)), [run], [_entry("publish", 1, 2), _entry("publish", 6.5, 7.5)])
     assert parts.waiting + parts.starting + parts.running == 9

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def count(path: Path, table: str) -> int:
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         return int(connection.execute(f'SELECT count(*) FROM "{table}"').fetchone()[0])
 
 
@@ -50,7 +51,7 @@ def test_advancing_twice_changes_nothing(tmp_path: Path) -> None:
 def test_foreign_tables_are_never_replaced(tmp_path: Path) -> None:
     """A database whose tables no data set filled is refused, and keeps its rows."""
     path = tmp_path / "shop.db"
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY)")
         connection.execute("INSERT INTO orders VALUES (1)")
     refused = command("source", "create", f"sqlite:///{path}")

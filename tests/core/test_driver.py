@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -82,12 +83,12 @@ def test_an_existing_database_is_used_as_it_is(
     """--dataset none reads the database at the URL and changes nothing in it."""
     path = tmp_path / "shop.db"
     fill_source(f"sqlite:///{path}", load_dataset("synthetic", seed=3), "2025-01-02")
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection:
         before = list(connection.iterdump())
     options = ["--dataset", "none", "--source", f"sqlite:///{path}", "--start", "2025-01-02"]
     done = drive(run_dir, *options, "--days", "1", **step_server_environment)
     assert done.returncode == 0, done.stdout
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection:
         assert list(connection.iterdump()) == before
     assert_equal_to_the_oracle(run_dir)
 

@@ -180,6 +180,18 @@ def test_a_server_of_ones_own_is_stopped(
     assert [path.name for path in address.parent.iterdir()] == ["other"]
 
 
+def test_a_server_that_is_stopped_while_it_starts_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that is killed because it imports for too long leaves no process and no socket."""
+    monkeypatch.setattr(step_server, "STOP_SECONDS", 0.0)
+    address = tmp_path / "steps.sock"
+    with step_server.serving(address) as process:
+        assert address.is_socket()
+    assert process.returncode == -signal.SIGKILL
+    assert not address.exists()
+
+
 def test_the_end_of_the_server_itself_is_told(tmp_path: Path) -> None:
     """When the server dies its command ends in one line and status 1, for who starts it again."""
     command = [*SERVE_STEPS, str(tmp_path / "steps.sock")]

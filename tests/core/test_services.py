@@ -1,4 +1,4 @@
-"""Services: started again, named when they end, and stopped with everything they started."""
+"""Services: restarted, reported when they end, and stopped with everything they started."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution.processes import wait_until
 from ecommerce_pipeline.harness.services import RESTARTS, Service
 
-# A child in a process group of its own that ignores SIGTERM, as a stubborn task would.
+# A child that leads its own process group and ignores SIGTERM, as a task may do.
 STUBBORN_CHILD = """
 import os, signal, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -31,7 +31,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[[str], Service]]:
-    """Starts Python code as a service; whatever is left at the end is stopped."""
+    """Starts Python code as a service; all services are stopped at the end."""
     services = []
 
     def start(code: str) -> Service:
@@ -46,7 +46,7 @@ def start(tmp_path: Path) -> Iterator[Callable[[str], Service]]:
 
 
 def child_of(log: Path, number: int = 1) -> psutil.Process:
-    """The stubborn child that was started as the nth."""
+    """The child that was started as the nth."""
     wait_for(lambda: log.exists() and len(log.read_text().splitlines()) >= number)
     return psutil.Process(int(log.read_text().splitlines()[number - 1]))
 
@@ -54,7 +54,7 @@ def child_of(log: Path, number: int = 1) -> psutil.Process:
 def test_stop_kills_a_child_that_ignores_it(
     start: Callable[[str], Service], tmp_path: Path
 ) -> None:
-    """Stopping a service leaves no process of it, even one with a group of its own."""
+    """Stopping a service leaves none of its processes, not even one with its own group."""
     service = start(PARENT)
     child = child_of(tmp_path / "service.log")
     service.stop()
@@ -62,10 +62,10 @@ def test_stop_kills_a_child_that_ignores_it(
     assert service.process.poll() is not None
 
 
-def test_a_killed_service_is_started_again_without_its_old_child(
+def test_a_killed_service_is_restarted_without_its_old_child(
     start: Callable[[str], Service], tmp_path: Path
 ) -> None:
-    """A restart kills what the dead service left before the new one starts."""
+    """A restart kills the processes that the dead service left before the new one starts."""
     service = start(PARENT)
     old = child_of(tmp_path / "service.log")
     service.process.kill()
@@ -76,7 +76,7 @@ def test_a_killed_service_is_started_again_without_its_old_child(
     assert not old.is_running() or old.status() == psutil.STATUS_ZOMBIE
 
 
-def test_a_service_that_keeps_ending_is_given_up(start: Callable[[str], Service]) -> None:
+def test_a_service_that_keeps_ending_raises(start: Callable[[str], Service]) -> None:
     """A service that ends again and again raises an error that names its log."""
     service = start("raise SystemExit(1)")
     for _ in range(RESTARTS):
@@ -87,7 +87,7 @@ def test_a_service_that_keeps_ending_is_given_up(start: Callable[[str], Service]
         service.restart_if_exited()
 
 
-def test_a_service_that_ends_while_starting_is_named(start: Callable[[str], Service]) -> None:
+def test_a_service_that_ends_while_starting_raises(start: Callable[[str], Service]) -> None:
     """A service that ends at once raises an error that names its log."""
     service = start("raise SystemExit(1)")
     service.process.wait()

@@ -1,4 +1,4 @@
-"""The private PostgreSQL server: secret, restartable, and gone when its user is gone."""
+"""The private PostgreSQL server: protected, restartable, and stopped with its owner."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ with running_server(Path(sys.argv[1]), durable=False):
     print("ready", flush=True)
     time.sleep(600)
 """
-root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root must give up its rights")
+root_only = pytest.mark.skipif(
+    os.geteuid() != 0, reason="only root runs the server as another user"
+)
 
 
 @pytest.fixture
@@ -48,7 +50,7 @@ def password_of(url: str) -> str:
 
 
 def test_it_stops_and_leaves_no_process(folder: Path) -> None:
-    """After the block no process of the server lives and nothing listens."""
+    """After the block no process of the server is alive and nothing listens."""
     with running_server(folder, durable=False) as url:
         assert len(server_processes(folder)) > 1
     assert server_processes(folder) == []
@@ -64,7 +66,7 @@ def test_it_stops_when_the_block_fails(folder: Path) -> None:
 
 
 def test_a_restart_has_the_same_data(folder: Path) -> None:
-    """A second server over the same folder holds what the first one was given."""
+    """A second server over the same folder has the data of the first one."""
     for expected in ({}, {"dataset": "synthetic"}):
         with running_server(folder, durable=False) as url, closing(connect(url)) as source:
             source.create_tables()
@@ -73,7 +75,7 @@ def test_a_restart_has_the_same_data(folder: Path) -> None:
                 source.set_state({"dataset": "synthetic"})
 
 
-def test_the_password_is_asked_for_and_kept_secret(folder: Path) -> None:
+def test_the_password_is_required_and_secret(folder: Path) -> None:
     """No session without the password, which is in no command line, log or readable file."""
     with running_server(folder, durable=False) as url:
         password = password_of(url)
@@ -88,7 +90,9 @@ def test_the_password_is_asked_for_and_kept_secret(folder: Path) -> None:
     assert len(password) >= 32
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="other kernels do not tell a child")
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="other kernels do not signal a child when its parent dies"
+)
 def test_it_stops_when_its_owner_is_killed(folder: Path) -> None:
     """After SIGKILL of the process that started it, the server shuts down by itself."""
     owner = subprocess.Popen(
@@ -116,7 +120,7 @@ def test_two_servers_do_not_share_a_folder(folder: Path) -> None:
 
 
 def test_another_folder_is_left_alone(folder: Path) -> None:
-    """A folder that is not the server's is refused by name and kept."""
+    """A folder that is not the server's is refused by name and left unchanged."""
     folder.mkdir()
     (folder / "notes.txt").write_text("keep me")
     with pytest.raises(PipelineError, match=f"{folder} is not a folder"), running_server(folder):
@@ -125,14 +129,16 @@ def test_another_folder_is_left_alone(folder: Path) -> None:
 
 
 def test_missing_programs_are_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where neither the package nor an installation is found, the fix is to install one."""
+    """Where neither the package nor an installation is found, the hint is to install one."""
     monkeypatch.setattr(programs, "_packaged_programs", lambda: None)
     monkeypatch.setattr(programs, "_installed_programs", lambda: None)
     with pytest.raises(PipelineError, match="install the package"), running_server(folder):
         pass
 
 
-def test_an_installed_server_serves_as_well(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_installed_server_is_used_without_the_package(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Without the package, an installed PostgreSQL is started."""
     monkeypatch.setattr(programs, "_packaged_programs", lambda: None)
     installed = programs._installed_programs()
@@ -151,8 +157,8 @@ def closed_folder() -> Iterator[Path]:
 
 
 @root_only
-def test_root_gives_up_its_rights(closed_folder: Path) -> None:
-    """Started by root, the server runs as another user, and no folder's rights are changed."""
+def test_root_runs_the_server_as_another_user(closed_folder: Path) -> None:
+    """Started by root, the server runs as another user, and no folder's permissions are changed."""
     with running_server(closed_folder / "postgres", durable=False):
         owners = {
             process.uids().effective for process in server_processes(closed_folder / "postgres")
@@ -163,7 +169,7 @@ def test_root_gives_up_its_rights(closed_folder: Path) -> None:
 
 
 @root_only
-def test_data_that_the_user_cannot_reach_lies_elsewhere(closed_folder: Path) -> None:
+def test_data_that_the_user_cannot_reach_is_elsewhere(closed_folder: Path) -> None:
     """Below a closed folder the data is a link, and its target goes once the link is gone."""
     first, second = closed_folder / "first", closed_folder / "second"
     with running_server(first, durable=False):

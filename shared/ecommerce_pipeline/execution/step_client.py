@@ -65,9 +65,8 @@ def _ask(name: str, context: StepContext, timeout: float) -> StepResult:
         # The server may have been started by another process with other settings.
         "environment": {k: v for k, v in os.environ.items() if k.startswith("PIPELINE_")},
     }
-    with socket.socket(socket.AF_UNIX) as connection:
-        _connect(connection, _server_address())
-        stream = connection.makefile("rwb")
+    # Python closes a socket only with the last stream over it, so the stream is closed here, too.
+    with _connected(_server_address()) as connection, connection.makefile("rwb") as stream:
         child = _child_of(stream)
         send(stream, request)
         connection.settimeout(timeout)
@@ -86,16 +85,19 @@ def _ask(name: str, context: StepContext, timeout: float) -> StepResult:
     return _result(name, reply, log)
 
 
-def _connect(connection: socket.socket, address: Path) -> None:
+def _connected(address: Path) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX)
     try:
         connection.connect(str(address))
     except OSError as error:
+        connection.close()
         raise PipelineError(
             f"no step server answers at {address}: {error.strerror or error}",
             f"start it with: ecommerce-pipeline serve-steps, or unset "
             f"{step_server.ENVIRONMENT_VARIABLE}",
             retryable=True,
         ) from None
+    return connection
 
 
 def _child_of(stream: BufferedRWPair) -> int:

@@ -33,6 +33,7 @@ from ecommerce_pipeline.specification import STEP_NAMES
 
 ENVIRONMENT_VARIABLE = "PIPELINE_STEP_SERVER"
 _OWN_FOLDER = "step-server-"
+STOP_SECONDS = 10.0
 
 
 @contextmanager
@@ -80,7 +81,7 @@ def _served(address: Path) -> Iterator[subprocess.Popen[bytes]]:
     try:
         yield process
     finally:
-        _stop(process)
+        _stop(process, address)
 
 
 def _is_served(address: Path) -> bool:
@@ -101,14 +102,19 @@ def _start(listener: socket.socket) -> subprocess.Popen[bytes]:
     )
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def _stop(process: subprocess.Popen[bytes], address: Path) -> None:
+    """Let the server end by itself; kill it where that takes long."""
     if process.stdin is not None:
         process.stdin.close()
     try:
-        process.wait(timeout=10)
+        process.wait(timeout=STOP_SECONDS)
     except subprocess.TimeoutExpired:
-        process.kill()
+        # A server that is still importing dbt does not notice the closed lifeline. Killed, it
+        # can remove nothing, and would leave the dbt process that it waits for.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        _remove(address)
 
 
 def serve(listener: socket.socket, lifeline: int) -> None:

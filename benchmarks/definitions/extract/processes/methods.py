@@ -1,7 +1,7 @@
-"""The ways to bring one interval of orders to Parquet, each as its own documentation shows it.
+"""The methods to bring one interval of orders to Parquet, each as its documentation shows it.
 
 ``python methods.py NAME FOLDER`` runs one in this process, leaves Parquet in ``FOLDER/landing``
-and prints the seconds that it took, its imports not counted. The database's URL is in
+and prints the seconds that it took without its imports. The database's URL is in
 ``BENCHMARK_URL``.
 """
 
@@ -21,7 +21,7 @@ QUERY = (
 
 
 def ours(url: str, folder: Path) -> Callable[[], object]:
-    """``extract_table``: ordered, checked, with checksum and sidecar, synced to the disk."""
+    """``extract_table``: ordered, checked, with checksum and sidecar, synced to disk."""
     import ecommerce_pipeline.source.postgres  # noqa: F401 (imported before the clock starts)
     from ecommerce_pipeline.context import StepContext
     from ecommerce_pipeline.contract import ORDERS
@@ -33,7 +33,7 @@ def ours(url: str, folder: Path) -> Callable[[], object]:
 
 
 def pandas(url: str, folder: Path) -> Callable[[], object]:
-    """``pandas.read_sql`` over SQLAlchemy and ``to_parquet``: what the reference pipeline does."""
+    """``pandas.read_sql`` over SQLAlchemy and ``to_parquet``, as the reference pipeline does it."""
     import pandas as pd
     import pyarrow.parquet  # noqa: F401 (imported before the clock starts)
     import sqlalchemy

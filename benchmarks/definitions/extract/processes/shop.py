@@ -1,4 +1,4 @@
-"""The orders that are extracted, and the proof that an extraction holds them exactly.
+"""The orders that are extracted, and the comparison of extracted files with them.
 
 ``python shop.py fill ROWS`` puts them into the database whose URL is in ``BENCHMARK_URL``;
 ``python shop.py check FOLDER ROWS`` compares the Parquet files below a folder with them.
@@ -38,6 +38,7 @@ def blocks(start: int, end: int, total: int) -> Iterator[pa.Table]:
     """
     for first in range(start, end, _BLOCK_ROWS):
         ids = np.arange(first, min(first + _BLOCK_ROWS, end), dtype=np.int64)
+        # Keyed by the block: a block has the same numbers whichever blocks were made before it.
         draws = np.random.Generator(np.random.Philox(key=[1, first])).random((4, len(ids)))
         span = _LAST_CREATION // timedelta(microseconds=1)
         created = int(INTERVAL.start.timestamp()) * 1_000_000 + ids * (span // total)
@@ -57,19 +58,21 @@ def blocks(start: int, end: int, total: int) -> Iterator[pa.Table]:
 
 
 def fill(url: str, rows: int) -> None:
-    """Replace the database's orders by ``rows`` new ones."""
+    """Replace the database's orders by ``rows`` generated ones."""
     with closing(connect(url)) as source:
         source.drop_tables()
         source.create_tables()
         for block in blocks(0, rows, rows):
             with source.transaction():
                 source.apply(TableChanges(ORDERS.name, block))
+    # Otherwise autovacuum could start during a measurement, and plans change with its statistics.
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("VACUUM (ANALYZE) orders")
 
 
 def check(folder: Path, rows: int) -> dict[str, object]:
-    """Whether the Parquet files below the folder hold the source's types, and its values."""
+    """Whether the Parquet files below the folder have the source's types and values, and a note."""
+    # Sorted, and without the columns that a method adds: only some methods keep the order of rows.
     names = ORDERS.arrow_schema.names
     found = ds.dataset(sorted(folder.rglob("*.parquet"))).to_table(columns=names).sort_by("id")
     changed = {
@@ -87,7 +90,7 @@ def check(folder: Path, rows: int) -> dict[str, object]:
 
 
 def _meaning(kind: pa.DataType) -> pa.DataType:
-    """The type without differences that lose nothing: offset width, and how UTC is written."""
+    """The type without differences that lose nothing: width of offsets, spelling of UTC."""
     if pa.types.is_large_string(kind):
         return pa.string()
     if pa.types.is_timestamp(kind) and kind.tz == "+00:00":

@@ -1,4 +1,4 @@
-"""What stands in a run's folder before a sample, and what must stand in its warehouse after it."""
+"""Brings a run's folder into the state before a sample and compares its warehouse afterwards."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ecommerce_pipeline.datasets import load_dataset
 from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.files.paths import remove
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.run_directory import RunDirectory
 from pipeline_verification.compare import compare
@@ -17,19 +18,19 @@ from pipeline_verification.harness.control import fill_source
 
 DATASET = "synthetic"
 DATA = ("landing", "warehouse.duckdb*", "published", ".published", "dashboard")
-"""What intervals leave for later ones; the tool's home and dbt's parse of the project are kept."""
+"""What intervals leave for later ones. The tool's home and dbt's parsed project are not reset."""
 NOTES = ("notifications.jsonl", "logs/steps.jsonl")
 
 
 @dataclass(frozen=True, slots=True)
-class Scenario:
-    """What one sample of a case does.
+class SampleSetup:
+    """What one sample of a case runs, and on which data.
 
     Attributes:
-        intervals: what is run.
-        backfill: through the tool's own backfill, all at once, instead of one after the other.
+        intervals: the intervals to run.
+        backfill: whether the tool's own backfill runs them, not one trigger after the other.
         scale: the size of the data set.
-        after: the scenario whose data stand in the folder before; None for an empty folder.
+        after: the case whose data are in the folder before; None for an empty folder.
     """
 
     intervals: Sequence[DataInterval]
@@ -39,51 +40,52 @@ class Scenario:
 
     @property
     def batches(self) -> Iterator[Sequence[DataInterval]]:
-        """The intervals that are triggered together; the source stands at the end of each batch."""
+        """Intervals that are triggered together; the source is then at the end of the last one."""
         if self.backfill:
             yield self.intervals
         else:
             yield from ([interval] for interval in self.intervals)
 
 
-class Stage:
-    """Sources and warehouses, made once and copied before each sample.
+class RunFolders:
+    """Sources, data and reference warehouses, made once and copied before each sample.
 
     Args:
-        folder: where they are.
-        scenarios: by the name of their case.
+        folder: where they are stored.
+        setups: by the name of their case.
     """
 
-    def __init__(self, folder: Path, scenarios: Mapping[str, Scenario]) -> None:
-        self.scenarios = scenarios
+    def __init__(self, folder: Path, setups: Mapping[str, SampleSetup]) -> None:
+        self.setups = setups
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
 
     def reset(self, run: RunDirectory, case: str) -> None:
-        """Put the run's folder into the state before the case."""
+        """Bring the run's folder into the state before the case."""
         for pattern in (*DATA, *NOTES):
             for found in run.path.glob(pattern):
-                _remove(found)
-        if (after := self.scenarios[case].after) is not None:
+                remove(found)
+        if (after := self.setups[case].after) is not None:
             shutil.copytree(self._state(after), run.path, symlinks=True, dirs_exist_ok=True)
 
-    def put_source(self, run: RunDirectory, scale: int, day: date) -> None:
-        """Have the run's source stand at the end of a day."""
+    def copy_source(self, run: RunDirectory, scale: int, day: date) -> None:
+        """Copy the source of the end of a UTC day into the run's folder."""
+        # With its journal files: those of the earlier source do not belong to the new file.
         for found in run.path.glob(f"{run.source_file.name}*"):
-            found.unlink()
+            remove(found)
         shutil.copy(self._source(scale, day), run.source_file)
 
-    def keep(self, run: RunDirectory, case: str) -> None:
-        """Take what the control left as what every variant must leave."""
+    def store_reference(self, run: RunDirectory, case: str) -> None:
+        """Store the data of the control's run, which every variant's must equal."""
         for pattern in DATA:
             for found in run.path.glob(pattern):
                 _copy(found, self._state(case) / found.name)
 
-    def must_equal(self, run: RunDirectory, case: str) -> None:
-        """Hold the warehouse against the control's, every table, value for value.
+    def raise_if_different(self, run: RunDirectory, case: str) -> None:
+        """Compare the warehouse with the control's, every table, value for value.
 
         Raises:
-            PipelineError: it differs; such a run gets no number.
+            PipelineError: it differs; such a run has no number.
         """
         warehouse = self._state(case) / run.warehouse.name
         if differences := compare(run.warehouse, warehouse):
@@ -96,6 +98,7 @@ class Stage:
     def _source(self, scale: int, day: date) -> Path:
         file = self._folder / f"source-{scale}-{day}.db"
         if not file.exists():
+            # Renamed when complete: an interrupted command leaves no half source to be copied.
             making = file.with_suffix(".making")
             making.unlink(missing_ok=True)
             fill_source(f"sqlite:///{making}", load_dataset(DATASET, scale=scale), f"{day}")
@@ -109,10 +112,3 @@ def _copy(found: Path, target: Path) -> None:
         shutil.copy2(found, target, follow_symlinks=False)
     else:
         shutil.copytree(found, target, symlinks=True)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink()

@@ -1,6 +1,6 @@
-"""The ways to run a dbt step, each as its own documentation shows it.
+"""The start methods of dbt, each as its documentation shows it.
 
-``python forms.py WAY STEP...`` runs steps one after the other, in the run's folder that
+``python start_methods.py METHOD STEP...`` runs steps one after the other, in the run's folder that
 ``PIPELINE_RUN_DIR`` names, for the UTC day in ``PIPELINE_DAY``.
 """
 
@@ -26,7 +26,7 @@ COMMANDS = {
 
 
 def folders() -> tuple[str, ...]:
-    """Where dbt finds the project, and where it leaves artifacts and logs."""
+    """Options with dbt's folders: of the project, its profile, the artifacts and the logs."""
     project = str(project_folder())
     target = str(Path(os.environ["PIPELINE_RUN_DIR"]) / "target")
     return (
@@ -36,7 +36,7 @@ def folders() -> tuple[str, ...]:
 
 
 def step_server() -> Callable[[str], object]:
-    """As every variant here does it: a child of a process that has dbt imported."""
+    """As the variants do it: a child of a process that has dbt imported."""
     from ecommerce_pipeline.execution.step_client import run_step
 
     context = StepContext.from_environment(DataInterval.parse(os.environ["PIPELINE_DAY"]))
@@ -56,7 +56,7 @@ def dbt_runner() -> Callable[[str], object]:
 
 
 def dbt_command() -> Callable[[str], object]:
-    """The command ``dbt`` in a process of its own, as Airflow's ``BashOperator`` starts it."""
+    """The command ``dbt`` in a separate process, as Airflow's ``BashOperator`` starts it."""
     program = str(Path(sys.executable).with_name("dbt"))
     return lambda step: subprocess.run(
         [program, *COMMANDS[step], *folders()], check=True, stdout=subprocess.DEVNULL
@@ -73,7 +73,7 @@ def dbt_cli_resource() -> Callable[[str], object]:
     return lambda step: resource.cli(list(COMMANDS[step]), target_path=target).wait()
 
 
-WAYS: dict[str, Callable[[], Callable[[str], object]]] = {
+START_METHODS: dict[str, Callable[[], Callable[[str], object]]] = {
     "step server": step_server,
     "dbtRunner": dbt_runner,
     "dbt command": dbt_command,
@@ -81,9 +81,9 @@ WAYS: dict[str, Callable[[], Callable[[str], object]]] = {
 }
 
 
-def main(way: str, steps: Sequence[str]) -> None:
-    """Run the steps."""
-    run = WAYS[way]()
+def main(method: str, steps: Sequence[str]) -> None:
+    """Run the steps with one start method."""
+    run = START_METHODS[method]()
     for step in steps:
         run(step)
 

@@ -1,4 +1,4 @@
-"""A started variant, what an interval costs under it, and an end to waiting."""
+"""Starts a variant, measures what intervals cost under it, and limits how long they may take."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from measuring.timeline import split
 from pipeline_verification.harness.process_tree import process_tree
 from pipeline_verification.harness.remote_variant import RemoteVariant
 
-LIMIT_SECONDS = 900.0
-END_SECONDS = 60.0
+TIMEOUT_SECONDS = 900.0
+STOP_TIMEOUT_SECONDS = 60.0
 SECONDS = Metric("s", "seconds")
 CPU_SECONDS = Metric("s", "CPU seconds")
 SPLIT = {
@@ -35,8 +35,8 @@ SPLIT = {
 
 
 @contextmanager
-def hosted(name: str, pipeline: str, run: RunDirectory) -> Iterator[RemoteVariant]:
-    """Start a variant on the folder's embedded source and stop it after the block.
+def running_variant(name: str, pipeline: str, run: RunDirectory) -> Iterator[RemoteVariant]:
+    """Start a variant on the embedded source of the run's folder and stop it after the block.
 
     Raises:
         PipelineError: its environment is missing, or it does not become healthy.
@@ -51,24 +51,30 @@ def hosted(name: str, pipeline: str, run: RunDirectory) -> Iterator[RemoteVarian
         variant.stop()
 
 
-def cost(
+def measure_intervals(
     variant: RemoteVariant, run: RunDirectory, intervals: Sequence[DataInterval], *, backfill: bool
 ) -> Values:
-    """Run intervals through the tool's own API: seconds, CPU seconds and their split.
+    """Run intervals through the tool's own API.
+
+    Returns:
+        Seconds from the trigger until the tool reports the end, divided into waiting, starting
+        and running, and CPU seconds of the tool and everything below it.
 
     Raises:
         PipelineError: a run did not succeed, had other steps, or took longer than the limit.
     """
+    # Two clocks: seconds by the monotonic one; the split by UTC, in which tools report times.
     cpu, begun, clock = tree_cpu_seconds(variant.pid), datetime.now(UTC), time.perf_counter()
-    with ended_when_overdue(variant):
+    with time_limit(variant):
         if backfill:
             runs = variant.backfill(intervals)
         else:
             runs = [variant.run_interval(interval) for interval in intervals]
     seconds, ended = time.perf_counter() - clock, datetime.now(UTC)
     cpu = tree_cpu_seconds(variant.pid) - cpu
-    must_be_complete(runs, intervals)
+    raise_if_incomplete(runs, intervals)
     wanted = set(map(str, intervals))
+    # The journal may have the same interval from an earlier case of this folder.
     entries = [e for e in journal.read(run) if e.interval in wanted and e.ended_at >= begun]
     parts = asdict(split((begun, ended), runs, entries))
     return {"seconds": seconds, "cpu_seconds": cpu, **parts}
@@ -79,11 +85,11 @@ def mean(costs: Sequence[Values]) -> Values:
     return {name: sum(each[name] for each in costs) / len(costs) for name in costs[0]}
 
 
-def must_be_complete(runs: Sequence[IntervalRun], intervals: Sequence[DataInterval]) -> None:
-    """Accept the wanted intervals, all successful, with the steps of the specification.
+def raise_if_incomplete(runs: Sequence[IntervalRun], intervals: Sequence[DataInterval]) -> None:
+    """Check that exactly the intervals ran, successfully, with the steps of the specification.
 
     Raises:
-        PipelineError: it is otherwise.
+        PipelineError: one of these is not so.
     """
     if sorted(run.interval for run in runs) != sorted(map(str, intervals)):
         raise PipelineError(f"{len(runs)} of {len(intervals)} intervals ran", "read its logs")
@@ -96,11 +102,12 @@ def must_be_complete(runs: Sequence[IntervalRun], intervals: Sequence[DataInterv
 
 
 def tree_cpu_seconds(pid: int) -> float:
-    """User and system time of a process and all below it, those that ended and were waited for.
+    """User and system time of a process and all below it, ended ones included.
 
-    The kernel adds an ended process's time to the one that waits for it, so that nothing is lost
-    between two calls, however short it lived.
+    The kernel counts in ticks, usually of 10 ms, and rounds each process's time down to them.
     """
+    # children_*: the kernel adds an ended process's time to the process that waited for it, so
+    # that even processes that begin and end between two calls are counted.
     total = 0.0
     for process in process_tree(psutil.Process(pid)):
         with suppress(psutil.Error):
@@ -110,20 +117,21 @@ def tree_cpu_seconds(pid: int) -> float:
 
 
 @contextmanager
-def ended_when_overdue(variant: RemoteVariant, seconds: float = LIMIT_SECONDS) -> Iterator[None]:
-    """End the variant when the block takes longer than ``seconds``, so that nobody waits for ever.
+def time_limit(variant: RemoteVariant, seconds: float = TIMEOUT_SECONDS) -> Iterator[None]:
+    """Stop the variant when the block takes longer than ``seconds``.
 
     Raises:
-        PipelineError: it did.
+        PipelineError: the block took longer.
     """
     host, overdue = psutil.Process(variant.pid), threading.Event()
 
     def end() -> None:
         overdue.set()
         with suppress(psutil.Error):
+            # Listed before the host ends: afterwards its descendants are no longer below it.
             tree = process_tree(host)
             host.terminate()
-            for process in psutil.wait_procs(tree, timeout=END_SECONDS)[1]:
+            for process in psutil.wait_procs(tree, timeout=STOP_TIMEOUT_SECONDS)[1]:
                 with suppress(psutil.Error):
                     process.kill()
 
@@ -133,6 +141,7 @@ def ended_when_overdue(variant: RemoteVariant, seconds: float = LIMIT_SECONDS) -
     try:
         yield
     except PipelineError:
+        # The host ended under the trigger, which says that it ended, but not that we ended it.
         if overdue.is_set():
             raise PipelineError(f"no end after {seconds:g} s", "read its logs") from None
         raise
