@@ -11,11 +11,16 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from ecommerce_pipeline.execution import step_server
 
 HERE = Path(__file__).parent
 _stack = ExitStack()
+
+# On a loaded machine an example may take a second; its time says nothing about the rule.
+settings.register_profile("pipeline", deadline=None, print_blob=True)
+settings.load_profile("pipeline")
 
 
 def pytest_configure(config: pytest.Config) -> None:

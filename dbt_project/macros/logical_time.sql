@@ -1,19 +1,23 @@
 {#-
     The warehouse's logical time: the end of the newest loaded interval. It takes the place of the
-    wall clock, so that a repeated run leaves the same bytes and an old interval never turns it back.
+    wall clock, so that a repeated run leaves the same rows. It is the maximum, so that a run of an
+    older interval does not set it back.
 -#}
 {% macro logical_time() -%}
     (select max(interval_end) from {{ source('raw', 'loaded_intervals') }})
 {%- endmacro %}
 
 
-{#- When a snapshot closes the version of a deleted row. -#}
+{#-
+    When a snapshot closes the version of a deleted row. dbt finds the macro by its name, in place of
+    the adapter's own, which takes the wall clock.
+-#}
 {% macro duckdb__snapshot_get_time() -%}
     {{ logical_time() }}
 {%- endmacro %}
 
 
-{#- How old a source's newest row is in logical time. -#}
+{#- How old a source's newest row is in logical time; dbt finds it by its name, too. -#}
 {% macro duckdb__collect_freshness(source, loaded_at_field, filter) %}
     {% call statement('collect_freshness', fetch_result=True, auto_begin=False) -%}
         select

@@ -4,7 +4,11 @@
 {%- endmacro %}
 
 
-{#- A whole number of millionths of a dollar as dollars, rounded half away from zero to cents. -#}
+{#-
+    A whole number of millionths of a dollar as dollars, rounded half away from zero to cents. On a
+    DECIMAL, `round` is exact and rounds that way; on a DOUBLE it would round what is stored, which
+    for 0.005 is not a half.
+-#}
 {% macro microdollars_to_dollars(microdollars) -%}
     cast(
         round(cast({{ microdollars }} as decimal(32, 0)) * cast(0.000001 as decimal(6, 6)), 2)

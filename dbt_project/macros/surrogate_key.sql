@@ -1,6 +1,7 @@
 {#-
     A key made of text expressions that are never null: the MD5, in hexadecimal, of the parts, each
-    behind its length in characters and a colon, so that no two lists of parts give the same text.
+    after its length in characters and a colon. The length keeps apart parts that a plain separator
+    would not: ('a-b', 'c') and ('a', 'b-c').
 -#}
 {% macro surrogate_key(parts) -%}
     {%- set prefixed = [] -%}

@@ -1,6 +1,6 @@
 {#-
-    A customer who was deleted and is back with an `updated_at` from before the deletion gets a
-    version that overlaps the closed one. Delete the wrong one from the snapshot by hand.
+    A customer that was deleted and returns with an `updated_at` from before the deletion gets a
+    version that overlaps the closed one. Delete the wrong version from the snapshot by hand.
 -#}
 with
 

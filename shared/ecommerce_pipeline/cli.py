@@ -61,7 +61,7 @@ def load(url: str, dataset: str, scale: int, seed: int) -> None:
 
 @source.command("advance")
 @click.argument("url")
-@click.option("--to", "to_day", required=True, help="The UTC day at whose end it should stand.")
+@click.option("--to", "to_day", required=True, help="The last UTC day to apply.")
 def advance_command(url: str, to_day: str) -> None:
     """Apply the data set's further days up to and including --to."""
     _advance(url, recorded_dataset, parse_day(to_day))
@@ -99,7 +99,7 @@ def _advance(
         reached = advance(
             database, dataset_of(database), to_day, lambda day: click.echo(f"{day}  advanced")
         )
-    click.echo(f"the source stands at the end of {reached}")
+    click.echo(f"the source has reached the end of {reached}")
 
 
 def main() -> None:

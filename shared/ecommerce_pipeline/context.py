@@ -20,7 +20,7 @@ DEFAULT_MAX_STALENESS = timedelta(hours=48)
 class RunSettings:
     """What is the same for every interval of a run.
 
-    URLs may hold credentials and are left out of ``repr``.
+    URLs may contain credentials and are left out of ``repr``.
 
     Attributes:
         run: the run's folder.
@@ -142,6 +142,7 @@ def _max_staleness(environment: Mapping[str, str]) -> timedelta:
         return DEFAULT_MAX_STALENESS
     try:
         hours = float(text)
+        # Also refuses NaN, for which no comparison is true, and what a timedelta cannot hold.
         if not 0 < hours < 1_000_000:
             raise ValueError(text)
     except ValueError:

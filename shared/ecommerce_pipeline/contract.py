@@ -11,7 +11,7 @@ if TYPE_CHECKING:  # an orchestrator's parser reads this module often: it stays 
 
 
 class ColumnType(Enum):
-    """What a column holds. Money is integer cents, rates are basis points, times are UTC."""
+    """A column's type. Money is integer cents, rates are basis points, times are UTC."""
 
     INTEGER = "integer"
     TEXT = "text"

@@ -10,7 +10,7 @@ class PipelineError(Exception):
     """A failure whose cause is outside the code: bad input, a failed test, an unreachable source.
 
     Args:
-        message: what is wrong, naming the thing at fault; never contains a credential.
+        message: what is wrong, naming the file, table or setting; never contains a credential.
         hint: what the reader can do about it.
         retryable: True when trying again soon may succeed without anyone changing anything.
     """
@@ -25,8 +25,8 @@ class PipelineError(Exception):
         return f"{_one_line(self.message)}; {_one_line(self.hint)}"
 
     def __reduce__(self) -> tuple[object, ...]:
-        # The default would call the class with ``args`` alone, and so lose ``retryable`` on the
-        # way from a worker process, whose tool pickles its exceptions.
+        # The default would call the class with ``args`` alone, and so lose ``retryable`` where a
+        # tool pickles the exception to send it from a worker process.
         return _rebuild, (type(self), self.message, self.hint, self.retryable)
 
     def to_json(self) -> dict[str, Any]:

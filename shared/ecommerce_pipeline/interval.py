@@ -24,6 +24,7 @@ class DataInterval:
 
     def __post_init__(self) -> None:
         for name, moment in (("start", self.start), ("end", self.end)):
+            # The offset counts, not the zone's name. A naive time has none and is refused as well.
             if moment.utcoffset() != timedelta(0):
                 raise PipelineError(
                     f"the data interval's {name} {moment} is not in UTC",
@@ -65,6 +66,8 @@ class DataInterval:
         """A short name that is safe in a path: ``2025-01-31`` for a whole day, else both ends."""
         if self == DataInterval.for_day(self.start.date()):
             return self.start.date().isoformat()
+        # Without colons, which some file systems do not allow; to the microsecond, so that two
+        # intervals never have one name.
         return f"{self.start:%Y-%m-%dT%H%M%S.%fZ}--{self.end:%Y-%m-%dT%H%M%S.%fZ}"
 
     def __str__(self) -> str:

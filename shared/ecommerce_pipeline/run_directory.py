@@ -1,4 +1,4 @@
-"""Where each thing of a run lies below its folder."""
+"""The paths of a run's files below its folder."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class RunDirectory:
         return self.path / "landing" / table / f"{interval.label}.parquet"
 
     def key_snapshot_file(self, table: str, interval: DataInterval) -> Path:
-        """The keys that the source held when the interval was extracted."""
+        """The keys that the source had when the interval was extracted."""
         return self.path / "landing" / table / f"{interval.label}.keys.parquet"
 
     @property
@@ -54,7 +54,7 @@ class RunDirectory:
 
     @property
     def published_versions(self) -> Path:
-        """The folder that holds the published versions."""
+        """The folder of the published versions."""
         return self.path / ".published"
 
     @property
@@ -96,12 +96,12 @@ class RunDirectory:
 
     @property
     def lock(self) -> Path:
-        """Held by whoever runs intervals here, so that two runs never overlap."""
+        """The lock of the process that runs intervals here, so that two runs never overlap."""
         return self.path / ".run.lock"
 
     @property
     def driver_lock(self) -> Path:
-        """Held by the driver that owns the folder."""
+        """The lock of the driver that owns the folder."""
         return self.path / ".driver.lock"
 
     @property
@@ -113,7 +113,7 @@ class RunDirectory:
         """Remove what an earlier run left, and nothing that a run does not make.
 
         Raises:
-            PipelineError: the folder holds files but no run record, so it is not a run's.
+            PipelineError: the folder has files but no run record, so it is not a run's.
         """
         if not self.path.exists():
             return
@@ -131,6 +131,7 @@ class RunDirectory:
         return any(found not in locks for found in self.path.iterdir())
 
 
+# The stars are for what the databases keep beside their files: write-ahead logs, shared memory.
 _MADE_BY_RUNS = (
     "source.db*",
     "postgres",

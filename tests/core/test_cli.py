@@ -34,12 +34,12 @@ def test_a_source_is_created_loaded_and_advanced(tmp_path: Path) -> None:
     assert command("source", "load", url, "--seed", "1").returncode == 0
     assert count(path, "orders") == 440
     advanced = command("source", "advance", url, "--to", "2025-01-02")
-    assert advanced.stdout.splitlines()[-1] == "the source stands at the end of 2025-01-02"
+    assert advanced.stdout.splitlines()[-1] == "the source has reached the end of 2025-01-02"
     assert count(path, "orders") > 440
 
 
 def test_advancing_twice_changes_nothing(tmp_path: Path) -> None:
-    """A source that stands at the end of a day already is left as it is."""
+    """A source that has reached the end of a day already is left as it is."""
     url = f"sqlite:///{tmp_path / 'shop.db'}"
     command("source", "create", url)
     command("source", "load", url)

@@ -61,7 +61,7 @@ def reference(
 
 @pytest.fixture
 def run_dir(reference: Reference, tmp_path: Path) -> Iterator[Path]:
-    """A copy of the folder as it stood before the second day."""
+    """A copy of the folder as it was before the second day."""
     folder = tmp_path / "run"
     shutil.copytree(reference.before, folder, symlinks=True)
     yield folder

@@ -1,4 +1,4 @@
-"""A published sample run, and a real browser to look at its dashboard."""
+"""A published sample run, and a real browser that opens its dashboard."""
 
 from __future__ import annotations
 

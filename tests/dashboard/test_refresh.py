@@ -63,7 +63,7 @@ def revenue(*rows: tuple[date, str, str]) -> dict[str, small_warehouse.Rows]:
 
 
 def test_the_private_warehouse_is_not_read(context: StepContext) -> None:
-    """The page needs the published copy alone; the result tells where the page is."""
+    """The page needs the published copy alone; the result says where the page is."""
     context.run.warehouse.unlink()
     result = refresh_dashboard(context)
     assert result.details == {
@@ -170,7 +170,7 @@ def test_a_killed_refresh_leaves_a_whole_page(context: StepContext, moment: str)
 
 
 def test_a_failed_refresh_keeps_the_page(context: StepContext) -> None:
-    """Where the copy cannot be read, the fault is named and the page before stays."""
+    """Where the copy cannot be read, the problem is named and the previous page stays."""
     refresh_dashboard(context)
     before = context.run.dashboard.read_bytes()
     context.run.published.unlink()
@@ -180,7 +180,7 @@ def test_a_failed_refresh_keeps_the_page(context: StepContext) -> None:
 
 
 def test_an_unwritable_page_is_named(context: StepContext) -> None:
-    """Where the page cannot be written, the fault names it."""
+    """Where the page cannot be written, the error names it."""
     context.run.dashboard.mkdir(parents=True)
     with pytest.raises(PipelineError, match=r"index\.html could not be replaced"):
         refresh_dashboard(context)

@@ -14,7 +14,7 @@ from support.raw_warehouse import Shop
 
 @pytest.fixture(scope="session")
 def dbt_run(session_folder: Path) -> RunDirectory:
-    """One run folder for all tests, because dbt parses the project anew for another."""
+    """One run folder for all tests, because dbt parses the whole project for another."""
     return RunDirectory(session_folder / "dbt")
 
 

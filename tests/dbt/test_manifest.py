@@ -26,7 +26,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_manifest_follows_the_project(project: Path) -> None:
-    """It is parsed where there is none, left as it is, and parsed anew once a file is newer."""
+    """It is parsed where there is none, left as it is, and parsed again once a file is newer."""
     manifest = manifest_file()
     assert "model.ecommerce.fct_orders" in json.loads(manifest.read_text())["nodes"]
     parsed = manifest.stat()
@@ -39,7 +39,7 @@ def test_the_manifest_follows_the_project(project: Path) -> None:
 
 
 def test_another_process_may_parse_meanwhile(project: Path) -> None:
-    """Folders that come and go where dbt writes do not disturb who asks for the manifest."""
+    """Folders that come and go where dbt writes do not disturb the search for changes."""
     manifest = manifest_file()
     with folders_that_come_and_go(manifest.parent):
         assert {manifest_file() for _ in range(300)} == {manifest}

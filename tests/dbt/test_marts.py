@@ -109,7 +109,7 @@ def test_revenue_is_by_day_and_category(sold: Shop) -> None:
 
 
 def test_customers_are_the_present_ones(sold: Shop) -> None:
-    """dim_customers holds the customers that the source holds, with the value of their orders."""
+    """dim_customers has the customers that the source has, with the value of their orders."""
     assert sold.query("FROM marts.dim_customers ORDER BY customer_id") == [
         (1, "ada@example.com", "Ada", "GB", MORNING, NIGHT, 2, Decimal("10.83")),
         (2, None, "", None, None, None, 0, Decimal("0.00")),

@@ -22,7 +22,7 @@ def day(number: int, hour: int = 0) -> datetime:
 
 
 def take(shop: Shop, interval: str, *, present: tuple[int, ...]) -> None:
-    """Load an interval at whose end the source held the given customers, and snapshot it."""
+    """Load an interval at whose end the source had the given customers, and snapshot it."""
     shop.loaded(interval, customers=present)
     steps.resolve("dbt_snapshot")(shop.context(interval))
 

@@ -22,7 +22,7 @@ from support.raw_warehouse import Shop
 
 PROJECT = Path(__file__).parents[2] / "dbt_project"
 OPEN_AND_SAY = (
-    "import sys, duckdb; held = duckdb.connect(sys.argv[1]);"
+    "import sys, duckdb; connection = duckdb.connect(sys.argv[1]);"
     "print('open', flush=True); sys.stdin.read()"
 )
 

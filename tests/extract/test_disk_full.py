@@ -43,7 +43,7 @@ except PipelineError as error:
 def test_a_full_disk_leaves_nothing_half_written(
     sqlite_url: str, tmp_path: Path, limit: int
 ) -> None:
-    """When a file may not grow, the folder is named and holds what it held before."""
+    """When a file may not grow, the folder is named and has the same content as before."""
     count = 30_000
     times = pa.array([NOON] * count, pa.timestamp("us", tz="UTC"))
     texts = pa.array([f"{i * 7919 % count:x}" for i in range(count)])

@@ -40,7 +40,7 @@ def path(sqlite_url: str, tmp_path: Path) -> Path:
 
 
 def test_a_whole_file_is_proved(path: Path) -> None:
-    """What was extracted and left alone verifies, whatever the interval's label holds."""
+    """What was extracted and not changed since is verified, whatever the interval's label is."""
     assert landing.verify(CUSTOMERS, path) == landing.read_sidecar(path)
     assert landing.key_snapshot_file(path).is_file()
 
@@ -69,7 +69,7 @@ def flip_a_bit(path: Path) -> None:
 def test_a_damaged_file_is_refused(
     path: Path, which: Callable[[Path], Path], damage: Callable[[Path], None], what: str
 ) -> None:
-    """A missing, truncated or changed file is refused by name, with the mend."""
+    """A missing, truncated or changed file is refused by name, with a hint."""
     damage(which(path))
     with pytest.raises(PipelineError) as caught:
         landing.verify(CUSTOMERS, path)

@@ -40,7 +40,7 @@ notify_success(StepContext(RunDirectory(Path(run)), DataInterval.parse(interval)
 
 @pytest.fixture
 def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
-    """A receiver that no proxy stands before, and short pauses between attempts."""
+    """A receiver without a proxy before it, and short pauses between attempts."""
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(notify, "_PAUSE", FixedValueRetryIntervalCalculator(0.01))
@@ -135,7 +135,7 @@ def test_a_failure_posts_step_reason_and_what_readers_see(
 
 
 def test_without_a_webhook_the_message_is_a_line(context: StepContext, receiver: Receiver) -> None:
-    """Without a webhook the file gets what Slack would have got, with an id of its own."""
+    """Without a webhook the file gets what Slack would have got, and an id."""
     notify.notify_success(replace(context, slack_webhook_url=receiver.url))
     result = notify.notify_success(context)
     [line] = lines(context)
@@ -280,7 +280,7 @@ def test_the_url_is_in_no_log_when_all_goes_well(
 
 
 def test_a_reason_shows_no_credential(context: StepContext, receiver: Receiver) -> None:
-    """A password in a URL and the webhook are hidden in a reason that holds them."""
+    """A password in a URL and the webhook are hidden in a reason that contains them."""
     context = replace(context, slack_webhook_url=receiver.url)
     reason = f"postgresql://shop:p@ss:w0rd@db/shop refused; told {receiver.url}"
     notify.notify_failure(context, "load_raw", reason)

@@ -53,7 +53,7 @@ def context(tmp_path: Path) -> StepContext:
 def in_a_child(
     context: StepContext, *, crash_at: str = "", file_size_limit: int = 0
 ) -> subprocess.CompletedProcess[str]:
-    """Publish in a process of its own, which may be killed or run out of room."""
+    """Publish in another process, which may be killed or run out of disk space."""
     arguments = [str(context.run.path), str(context.interval), str(file_size_limit)]
     return subprocess.run(
         [sys.executable, "-c", CHILD, *arguments],
@@ -125,7 +125,7 @@ def test_the_result_and_the_manifest_count_the_rows(context: StepContext) -> Non
 
 
 def test_the_newest_interval_is_the_latest_loaded(context: StepContext) -> None:
-    """Publishing an older interval again still tells the newest interval that the data holds."""
+    """Publishing an older interval again still names the newest interval in the data."""
     days = [DataInterval.for_day(date(2025, 1, day)) for day in (3, 5, 4)]
     small_warehouse.create(context.run.warehouse, intervals=days)
     publish(context)
@@ -197,14 +197,14 @@ def test_dbt_leftovers_are_not_published(context: StepContext) -> None:
 
 @contextmanager
 def an_open_reader(context: StepContext) -> Iterator[Callable[[], int]]:
-    """Hold the published DuckDB file open, as a notebook does."""
+    """Keep the published DuckDB file open, as a notebook does."""
     path = context.run.published / "warehouse.duckdb"
     with duckdb.connect(path, read_only=True) as connection:
         yield lambda: connection.sql("SELECT count(*) FROM marts.fct_orders").fetchall()[0][0]
 
 
 def test_a_reader_keeps_its_version_and_blocks_nobody(context: StepContext) -> None:
-    """A reader who holds the copy open neither blocks a publication nor sees it happen."""
+    """A reader who has the copy open neither blocks a publication nor sees it happen."""
     publish(context)
     with an_open_reader(context) as count:
         change(context, "DELETE FROM marts.fct_orders WHERE order_id = 1")
@@ -253,7 +253,7 @@ def test_an_open_copy_stays_one_version(context: StepContext) -> None:
 
 
 def test_a_folder_that_looks_like_a_pattern(context: StepContext, tmp_path: Path) -> None:
-    """A run in a folder named with a star holds none of the rows of a folder that matches it."""
+    """A run in a folder named with a star has none of the rows of a folder that matches it."""
     runs = [RunDirectory(tmp_path / name) for name in ("run-2", "run*")]
     for run in runs:
         small_warehouse.create(run.warehouse)
@@ -305,7 +305,7 @@ def test_a_killed_publication_is_made_good(context: StepContext, moment: str) ->
 def test_a_full_disk_leaves_the_copy_as_it_was(
     context: StepContext, limit: int, refused: str
 ) -> None:
-    """Where the disk refuses a Parquet or the DuckDB file, the copy before stays as it was."""
+    """Where the disk refuses a Parquet or the DuckDB file, the previous copy stays as it was."""
     publish(context)
     before = files(context.run.published)
     change(context, "UPDATE marts.dim_products SET price = price + 1")
@@ -330,7 +330,7 @@ def test_a_real_folder_is_never_removed(context: StepContext) -> None:
 
 
 def test_a_type_that_parquet_lacks_is_refused(context: StepContext) -> None:
-    """A column that Parquet cannot hold exactly stops the publication and names the table."""
+    """A column that Parquet cannot store exactly stops the publication and names the table."""
     change(context, "ALTER TABLE marts.dim_products ALTER product_id TYPE HUGEINT")
     with pytest.raises(PipelineError, match=r"marts\.dim_products reads back .* not HUGEINT"):
         publish(context)

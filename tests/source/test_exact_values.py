@@ -86,7 +86,7 @@ def in_order(table: Table, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 quick = settings(
     max_examples=25,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],  # each example begins anew
+    suppress_health_check=[HealthCheck.function_scoped_fixture],  # each example makes new tables
 )
 
 
@@ -107,7 +107,7 @@ def test_products_come_back_exactly(source: Source, rows: list[dict[str, Any]]) 
     )
 )
 def test_page_views_come_back_exactly(source: Source, rows: list[dict[str, Any]]) -> None:
-    """The same holds for nullable integers and for keys of text and time."""
+    """The same is true of nullable integers and for keys of text and time."""
     assert round_trip(source, PAGE_VIEWS, rows) == in_order(PAGE_VIEWS, rows)
 
 

@@ -34,7 +34,7 @@ def add(url: str, *, name: str = "'Ada'", created: str = "now()") -> None:
 
 
 def failure(url: str) -> PipelineError:
-    """What reading the customers raises; it never holds the password."""
+    """What reading the customers raises; it never contains the password."""
     with pytest.raises(PipelineError) as caught, closing(connect(url)) as source:
         list(source.read_interval(CUSTOMERS, DAY))
     password = url.partition("@")[0].rpartition(":")[2]
@@ -43,7 +43,7 @@ def failure(url: str) -> PipelineError:
 
 
 def test_an_unreachable_server_may_be_tried_again() -> None:
-    """A refused connection and an unknown host are named, and may pass."""
+    """A refused connection and an unknown host are named, and are retryable."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -74,7 +74,7 @@ def test_refused_credentials_are_final(server_url: str) -> None:
 
 
 def test_a_forbidden_table_is_named(postgres_url: str) -> None:
-    """A table that the user may not read is named, with the mend."""
+    """A table that the user may not read is named, with a hint."""
     execute(
         postgres_url,
         FOREIGN_TABLE,

@@ -108,7 +108,7 @@ def test_an_interval_is_half_open(source: Source) -> None:
 
 
 def test_rows_are_ordered_by_time_then_key(source: Source) -> None:
-    """An interval's rows stand in the order of ``updated_at``, those of one moment by key."""
+    """An interval's rows are ordered by ``updated_at``, those of one moment by key."""
     put(source, CUSTOMERS, customer(10), customer(9), customer(11, DAY.start), customer(-1))
     assert [row["id"] for row in read(source, CUSTOMERS)] == [11, -1, 9, 10]
 
@@ -189,7 +189,7 @@ def test_a_database_without_our_tables_has_no_state(url: str) -> None:
 
 
 def test_the_newest_update_is_of_any_table(source: Source) -> None:
-    """``newest_update`` is the greatest ``updated_at`` before the moment, over all tables."""
+    """``newest_update`` is the latest ``updated_at`` before the moment, over all tables."""
     assert source.newest_update(NOON) is None
     put(source, CUSTOMERS, customer(1, NOON - MICROSECOND), customer(2, NOON + MICROSECOND))
     put(source, PAGE_VIEWS, view("s", "/"))

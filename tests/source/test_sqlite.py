@@ -48,7 +48,7 @@ def failure(path: Path, table: Table = CUSTOMERS) -> PipelineError:
 
 
 def test_a_relative_path_starts_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``sqlite:///PATH`` takes the path as it stands, special characters included."""
+    """``sqlite:///PATH`` takes the path without decoding it, special characters included."""
     monkeypatch.chdir(tmp_path)
     with closing(connect("sqlite:///a %41?#b/source.db")) as source:
         source.create_tables()

@@ -2,7 +2,7 @@
 
 A process whose environment is ``environment(POINT)`` starts with a hook that kills it, or the
 child that it forks for a step, at that point. Python runs ``crash_hook/sitecustomize.py`` at its
-start for that, which the product knows nothing of.
+start for that; nothing in the product refers to it.
 """
 
 from __future__ import annotations

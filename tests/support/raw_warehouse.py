@@ -71,7 +71,7 @@ class Shop:
                 )
 
     def loaded(self, interval: str = "2025-01-01", *, customers: tuple[int, ...] = ()) -> None:
-        """Note an interval as loaded, with the customers that the source held then."""
+        """Note an interval as loaded, with the customers that the source had then."""
         span = DataInterval.parse(interval)
         with warehouse.connect(self.run.warehouse) as connection:
             for table in TABLES:

@@ -1,4 +1,4 @@
-"""A data set of two days whose few rows hold every kind of value that a table can."""
+"""A data set of two days whose few rows have every kind of value that a table can have."""
 
 from __future__ import annotations
 

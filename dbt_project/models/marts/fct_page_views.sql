@@ -20,18 +20,18 @@ changed as (
     select page_views.*
     from page_views
     {% if is_incremental() %}
-        -- What this table does not hold as it is: new, late and corrected rows, whichever interval
-        -- brought them, also one whose own run never came this far.
+        -- Rows that are missing here or differ: new, late and corrected ones. A condition on time
+        -- would miss late rows, and those of an interval whose own run failed before this model.
         where not exists (
             select 1
-            from {{ this }} as held
+            from {{ this }} as existing
             where
-                held.session_id = page_views.session_id
-                and held.page_url = page_views.page_url
-                and held.viewed_at = page_views.viewed_at
-                and held.user_id is not distinct from page_views.user_id
-                and held.referrer_url is not distinct from page_views.referrer_url
-                and held.duration_seconds is not distinct from page_views.duration_seconds
+                existing.session_id = page_views.session_id
+                and existing.page_url = page_views.page_url
+                and existing.viewed_at = page_views.viewed_at
+                and existing.user_id is not distinct from page_views.user_id
+                and existing.referrer_url is not distinct from page_views.referrer_url
+                and existing.duration_seconds is not distinct from page_views.duration_seconds
         )
     {% endif %}
 

@@ -1,4 +1,4 @@
-{#- Rows whose value lies outside the closed range; a null is not judged. -#}
+{#- Rows whose value lies outside the closed range; null is accepted. -#}
 {% test accepted_range(model, column_name, min_value=none, max_value=none) %}
     {%- set violations = [] -%}
     {%- if min_value is not none -%}

@@ -1,4 +1,4 @@
-{#- Rows for which the expression is not true, which it is not either when it is null. -#}
+{#- Rows for which the expression is false or null. -#}
 {% test expression_is_true(model, expression) %}
     select *
     from {{ model }}

@@ -1,4 +1,4 @@
-{#- Combinations of values that more than one row holds. -#}
+{#- Combinations of values that more than one row has. -#}
 {% test unique_combination_of_columns(model, combination_of_columns) %}
     select
         {{ combination_of_columns | join(', ') }},

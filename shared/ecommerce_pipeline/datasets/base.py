@@ -54,21 +54,21 @@ def advance(
     to_day: date,
     progress: Callable[[date], None] = lambda day: None,
 ) -> date:
-    """Apply the days up to and including ``to_day`` that the source does not hold yet.
+    """Apply the days up to and including ``to_day`` that the source does not have yet.
 
-    Each day is one transaction with the position, so that a killed call goes on where it was.
+    Each day is one transaction with the position, so that the call after a killed one continues.
 
     Args:
         source: an open source with the contract's tables.
         dataset: where the rows come from.
-        to_day: the UTC day at whose end the source should stand.
+        to_day: the last UTC day to apply.
         progress: called with each day once it is committed.
 
     Returns:
-        The day at whose end the source stands: ``to_day``, or a later one it was at already.
+        The last day that the source has: ``to_day``, or a later one that it had already.
 
     Raises:
-        PipelineError: the source holds another data set, or the data set ends before ``to_day``.
+        PipelineError: the source has another data set, or the data set ends before ``to_day``.
     """
     if dataset.last_day is not None and to_day > dataset.last_day:
         raise PipelineError(

@@ -16,7 +16,7 @@ Int64Array = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
 BLOCK_ROWS = 100_000
-"""The most rows that one ``TableChanges`` of a data set holds."""
+"""The most rows in one ``TableChanges`` of a data set."""
 DAY_MICROSECONDS = 86_400_000_000
 
 
@@ -47,9 +47,9 @@ def null_where(is_null: BoolArray, values: Int64Array) -> pa.Array:
 
 
 def in_blocks(table: Table, pieces: Iterable[pa.Table]) -> Iterator[TableChanges]:
-    """Join consecutive pieces into upserts of at most ``BLOCK_ROWS`` rows, leaving out empty ones.
+    """Join consecutive tables into upserts of at most ``BLOCK_ROWS`` rows, leaving out empty ones.
 
-    No piece may hold more than ``BLOCK_ROWS`` rows.
+    No table may have more than ``BLOCK_ROWS`` rows.
     """
     waiting: list[pa.Table] = []
     rows = 0

@@ -13,12 +13,13 @@ from ecommerce_pipeline.errors import PipelineError
 
 PROJECT_VARIABLE = "PIPELINE_DBT_PROJECT"
 WAREHOUSE_VARIABLE = "PIPELINE_WAREHOUSE"  # read by profiles.yml
-# The same relative path for every run folder: for another one dbt parses the project anew.
+# Relative, and the same for every run's folder: dbt keeps the values of environment variables with
+# its parsed project, and parses the whole project again when one of them has changed.
 WAREHOUSE_PATH = "warehouse.duckdb"
 
 _MANIFEST = "manifest.json"
 _STATE = "partial_parse.msgpack"
-_NOT_THE_PROJECT = ("target", "logs")
+_NOT_THE_PROJECT = ("target", "logs")  # where dbt writes
 
 
 def project_folder() -> Path:
@@ -37,7 +38,7 @@ def project_folder() -> Path:
 
 
 def manifest_file() -> Path:
-    """dbt's manifest of the project as it stands, for tools that draw its graph.
+    """dbt's manifest of the project as its files are now, for tools that draw its graph.
 
     Raises:
         PipelineError: there is no dbt project, or dbt cannot parse it.
@@ -59,23 +60,29 @@ def parse_if_changed() -> Path:
     project = project_folder()
     parsed = _parsed_folder(project)
     manifest = parsed / _MANIFEST
+    # Also for an equal time: a file that was saved while dbt parsed may not be in the manifest.
     if not manifest.exists() or manifest.stat().st_mtime <= _last_change(project):
         _parse(project, parsed)
     return parsed
 
 
 def partial_parse_state(project: Path) -> Path | None:
-    """What spares dbt from parsing the whole project; None where it was not parsed yet."""
+    """The state with which dbt parses only what changed; None where nothing was parsed yet."""
     state = _parsed_folder(project) / _STATE
     return state if state.exists() else None
 
 
 def _parsed_folder(project: Path) -> Path:
+    # Each tool's environment may have its own version of dbt, which cannot read another's state.
     return project / "target" / f"dbt-core-{version('dbt-core')}"
 
 
 def _last_change(project: Path) -> float:
-    """The newest change below the project; not looked for where other processes write meanwhile."""
+    """The newest modification time below the project, in seconds since 1970.
+
+    Folders count as well, for a removed file leaves no other trace. The folders that dbt writes to
+    are left out: their files come and go meanwhile.
+    """
     parts = (part for part in project.iterdir() if part.name not in _NOT_THE_PROJECT)
     return max(path.stat().st_mtime for part in parts for path in (part, *part.rglob("*")))
 

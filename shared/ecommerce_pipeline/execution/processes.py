@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def exit_on_sigterm() -> None:
-    """Let SIGTERM end this process as Ctrl+C does: what it started is stopped on the way."""
+    """Let SIGTERM end this process as Ctrl+C does: what it started is stopped first."""
     signal.signal(signal.SIGTERM, _exit)
 
 

@@ -23,6 +23,8 @@ from ecommerce_pipeline.specification import STEP_BY_NAME
 from ecommerce_pipeline.storage import journal
 
 _starting = threading.Lock()
+# By process id, for a forked process inherits this dictionary: the server of its parent would end,
+# and kill the step, when the parent ends.
 _private_servers: dict[int, Path] = {}
 
 
@@ -36,7 +38,7 @@ def run_step(
 
     Args:
         name: a step of the specification.
-        context: what the step is told.
+        context: the step's arguments.
         timeout_seconds: after this long the child is killed; default: the specification's.
 
     Raises:
@@ -60,6 +62,7 @@ def _ask(name: str, context: StepContext, timeout: float) -> StepResult:
         "step": name,
         "context": context.to_json(),
         "log": str(log),
+        # The server may have been started by another process with other settings.
         "environment": {k: v for k, v in os.environ.items() if k.startswith("PIPELINE_")},
     }
     # Python closes a socket only with the last stream over it, so the stream is closed here, too.
@@ -76,7 +79,7 @@ def _ask(name: str, context: StepContext, timeout: float) -> StepResult:
                 f"read {log}, or raise the step's time-out",
                 retryable=True,
             ) from None
-        except BaseException:
+        except BaseException:  # a tool's own time-out or a cancellation, raised in this thread
             _kill(child, connection)
             raise
     return _result(name, reply, log)
@@ -110,6 +113,8 @@ def _kill(child: int, connection: socket.socket) -> None:
     """Kill the child's process group and wait until it is gone."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child, signal.SIGKILL)
+    # The stream ends once the kernel has closed the child's side, so after its last write. Only
+    # then may a retry open the warehouse.
     connection.settimeout(10)
     with contextlib.suppress(OSError):
         while connection.recv(65536):
@@ -137,6 +142,7 @@ def _private_server(owner: int) -> Path:
         if owner not in _private_servers:
             stack = ExitStack()
             _private_servers[owner] = stack.enter_context(step_server.running())
+            # A forked process inherits this handler as well, and must not stop its parent's server.
             atexit.register(lambda: stack.close() if os.getpid() == owner else None)
         return _private_servers[owner]
 

@@ -4,7 +4,7 @@ dbt takes seconds to import; the server imports it once and every step starts fr
 child belongs to the connection that asked for it: when the client goes away, by time-out or by
 SIGKILL, the child kills its own process group, so that no writer outlives the task it served.
 
-Start it with ``running()``, or with ``serving()`` at an address of your own, as the command
+Start it with ``running()``, or with ``serving()`` at a given address, as the command
 ``ecommerce-pipeline serve-steps`` does; ``execution.run_step`` is the client.
 """
 
@@ -42,6 +42,8 @@ def running() -> Iterator[Path]:
 
     The socket lies in a folder that only this user can enter.
     """
+    # Whoever connects runs steps with this user's rights. A folder of mode 0700 keeps others out on
+    # every system; a socket's own mode is not checked on all of them.
     with tempfile.TemporaryDirectory(prefix=_OWN_FOLDER, ignore_cleanup_errors=True) as folder:
         address = Path(folder) / "socket"
         with _served(address):
@@ -74,7 +76,7 @@ def _served(address: Path) -> Iterator[subprocess.Popen[bytes]]:
                 f"there can be no step server at {address}: {error.strerror or error}",
                 "stop the one that is there, or name a short path in a folder that exists",
             ) from None
-        listener.listen(64)
+        listener.listen(64)  # here, so that clients may connect while the server still imports dbt
         process = _start(listener)
     try:
         yield process
@@ -88,12 +90,14 @@ def _is_served(address: Path) -> bool:
 
 
 def _start(listener: socket.socket) -> subprocess.Popen[bytes]:
+    # A tool may forbid its workers to write bytecode; the server would then compile dbt's modules
+    # at every start.
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     return subprocess.Popen(
         [sys.executable, "-m", __name__, str(listener.fileno())],
-        stdin=subprocess.PIPE,  # the lifeline: its end tells the server that the owner is gone
+        stdin=subprocess.PIPE,  # the lifeline: the kernel closes it when the owner ends
         pass_fds=[listener.fileno()],
-        start_new_session=True,
+        start_new_session=True,  # Ctrl+C in the terminal reaches only the owner
         env=environment,
     )
 
@@ -115,9 +119,10 @@ def _stop(process: subprocess.Popen[bytes], address: Path) -> None:
 
 def serve(listener: socket.socket, lifeline: int) -> None:
     """Fork a child for each connection until the lifeline closes, then remove the socket."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches the owner, who then stops us
-    _preload()  # waits for a process of its own
-    # Reaped by us, not ignored: only so does the kernel add their CPU time to ours.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the owner stops the server
+    _preload()  # before the handler of SIGCHLD, which would reap the dbt process that it waits for
+    # Handled, not ignored: the kernel reaps the children of a process that ignores SIGCHLD, and
+    # does not add their CPU time to that of their parent, from which benchmarks read it.
     signal.signal(signal.SIGCHLD, _reap)
     awaited: list[socket.socket | int] = [listener, lifeline]
     while True:
@@ -133,6 +138,7 @@ def serve(listener: socket.socket, lifeline: int) -> None:
 
 
 def _reap(number: int, frame: FrameType | None) -> None:
+    # Signals are not counted: one may report several children.
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
@@ -153,10 +159,11 @@ def _preload() -> None:
 
 def _be_child(connection: socket.socket) -> None:
     """Run the one step that the connection asks for, reply, and exit."""
-    os.setsid()
+    os.setsid()  # a process group of its own, so that it is killed with all that it started
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     stream = connection.makefile("rwb")
+    # First of all: the client needs the process id to kill this child at any moment of the step.
     send(stream, {"pid": os.getpid()})
     request = receive(stream)
     if request is not None:
@@ -165,13 +172,13 @@ def _be_child(connection: socket.socket) -> None:
         with contextlib.suppress(BrokenPipeError):
             send(stream, _run(request))
     sys.stdout.flush()
-    os._exit(0)
+    os._exit(0)  # sys.exit would run the exit handlers, which are the server's
 
 
 def _die_with_client(connection: socket.socket) -> None:
     """Kill this process group once the client's end is closed."""
     with contextlib.suppress(OSError):
-        connection.recv(1)
+        connection.recv(1)  # the client sends nothing after its request, so this returns at its end
     os.killpg(0, signal.SIGKILL)
 
 
@@ -213,4 +220,4 @@ def _remove(address: Path) -> None:
 
 if __name__ == "__main__":
     serve(socket.socket(fileno=int(sys.argv[1])), sys.stdin.fileno())
-    os._exit(0)  # taking down all that was imported would keep our owner waiting
+    os._exit(0)  # Python's own shutdown frees every imported module while the owner waits

@@ -27,6 +27,8 @@ def atomic_file(target: Path, *, point: str | None = None) -> Iterator[Path]:
     temporary = hidden_sibling(target)
     try:
         yield temporary
+        # Before the rename, which may reach the disk earlier than the content: after a power loss
+        # the target would be a file of the right name with nothing in it.
         sync_file(temporary)
         if point:
             crash_point(f"{point}:before_rename")
@@ -40,7 +42,7 @@ def atomic_file(target: Path, *, point: str | None = None) -> Iterator[Path]:
 
 
 def hidden_sibling(target: Path) -> Path:
-    """A fresh name beside ``target`` that no reader's glob matches and that tells its writer."""
+    """A fresh name beside ``target``: no reader's glob matches it, and it has the writer's pid."""
     return target.parent / f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
 
 
@@ -48,6 +50,7 @@ def remove_leftovers(target: Path) -> None:
     """Delete the hidden files that killed writers of ``target`` left; spare living writers'."""
     for leftover in target.parent.glob(f".{target.name}.*.tmp"):
         writer = leftover.name.split(".")[-2].partition("-")[0]
+        # If another process has the id by now, the leftover stays until a later write.
         if writer.isdecimal() and not _is_alive(int(writer)):
             leftover.unlink(missing_ok=True)
 
@@ -57,13 +60,13 @@ def _is_alive(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:
+    except PermissionError:  # it is another user's
         return True
     return True
 
 
 def sync_file(path: Path) -> None:
-    """Flush one file to the disk."""
+    """Flush one file to the disk, also one that may only be read."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

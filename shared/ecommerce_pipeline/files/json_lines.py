@@ -12,13 +12,15 @@ from typing import Any
 def append(path: Path, value: Mapping[str, Any]) -> None:
     """Add one line and sync the file.
 
-    The line goes out as one ``O_APPEND`` write, so that writers at the same time keep apart. A
-    line that a killed or full-disk writer left torn is ended first.
+    Several processes may append at the same time. A line that a killed writer or a full disk left
+    torn is ended first.
 
     Raises:
         OSError: the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    # With O_APPEND the kernel seeks to the end and writes in one operation, so that one ``write``
+    # of the whole line needs no lock: lines neither overwrite nor interrupt each other.
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
     try:
         line = json.dumps(value, sort_keys=True).encode() + b"\n"
@@ -45,5 +47,5 @@ def _ends_torn(descriptor: int) -> bool:
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
-    while data:
+    while data:  # a full disk makes a write short, and the next one raise
         data = data[os.write(descriptor, data) :]

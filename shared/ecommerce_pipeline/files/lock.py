@@ -13,7 +13,7 @@ from ecommerce_pipeline.errors import PipelineError
 
 @contextmanager
 def exclusive(path: Path, *, wait: bool = False) -> Iterator[None]:
-    """Hold the lock ``path`` for the block; its file keeps the holder's process id.
+    """Keep the lock ``path`` during the block; its file has the holder's process id.
 
     Args:
         path: the lock's file, made when missing.
@@ -23,6 +23,8 @@ def exclusive(path: Path, *, wait: bool = False) -> Iterator[None]:
         PipelineError: another process holds it, without ``wait``; the message names that process.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    # "w" would erase the holder's process id. Nobody removes the file: a process that has it open
+    # would then lock the removed file, while the next one locks a new file of the same name.
     with path.open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def remove(path: Path, *, missing_ok: bool = False) -> None:
-    """Remove a file, a link (not what it points to), or a folder with all that it holds.
+    """Remove a file, a link (not what it points to), or a folder with its content.
 
     Raises:
         OSError: it cannot be removed, or is not there and ``missing_ok`` is false.

@@ -1,4 +1,4 @@
-"""The notifications' words, as Slack Block Kit within Slack's limits."""
+"""The notifications' content, as Slack Block Kit within Slack's limits."""
 
 from __future__ import annotations
 
@@ -21,9 +21,11 @@ from ecommerce_pipeline.reporting import formatting
 from ecommerce_pipeline.reporting.totals import Totals
 from ecommerce_pipeline.storage.published import Manifest
 
+# Slack refuses a whole message of which one text is longer; in characters, after escaping.
 HEADER_LIMIT = 150
 FIELD_LIMIT = 2000
 SECTION_LIMIT = 3000
+# Greedy up to the last @, since a password may contain one.
 _PASSWORD_IN_URL = re.compile(r"(\w+://[^\s:/@]*):\S+@")
 
 
@@ -32,7 +34,7 @@ class Message:
     """One notification.
 
     Attributes:
-        id: made from interval, kind and step; a repeated notification has the same.
+        id: made from interval, kind and step, so that readers recognise a repeated notification.
         interval: the data interval.
         kind: ``success`` or ``failure``.
         step: the step that failed; None for a success.
@@ -66,7 +68,7 @@ class RunSummary:
 
 
 def success(context: StepContext, summary: RunSummary) -> Message:
-    """Tell what was published and where the dashboard is."""
+    """Say what was published and where the dashboard is."""
     fields = {"Interval": formatting.interval(context.interval)}
     if summary.totals is not None:
         fields["Revenue"] = formatting.money(summary.totals.revenue)
@@ -86,8 +88,9 @@ def success(context: StepContext, summary: RunSummary) -> Message:
 
 
 def failure(context: StepContext, step: str, reason: str, summary: RunSummary) -> Message:
-    """Tell which step failed and why, what readers still see, and where the log is."""
+    """Say which step failed and why, what readers still see, and where the log is."""
     seen = "nothing yet" if summary.manifest is None else _through(summary.manifest)
+    # The reason is shown in a code block, which three backquotes would end.
     reason = _without_secrets(reason, context).replace("```", "'''")
     return _message(
         context,
@@ -105,7 +108,7 @@ def failure(context: StepContext, step: str, reason: str, summary: RunSummary) -
 
 
 def escape(text: str, limit: int) -> str:
-    """Escape Slack's control characters and cut to the limit, never inside an escape."""
+    """Escape Slack's control characters and shorten to the limit, never inside an escape."""
     escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     if len(escaped) <= limit:
         return escaped
@@ -162,7 +165,7 @@ def _through(manifest: Manifest) -> str:
 
 
 def _without_secrets(text: str, context: StepContext) -> str:
-    """Hide the webhook and any password in a URL, should a library's message hold one."""
+    """Hide the webhook and any password in a URL, which a library's message may contain."""
     if context.slack_webhook_url:
         text = text.replace(context.slack_webhook_url, "***")
     return _PASSWORD_IN_URL.sub(r"\1:***@", text)

@@ -1,4 +1,4 @@
-"""The few numbers that tell how the shop does, exact, from the published marts."""
+"""The shop's totals, exact, from the published marts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Totals:
 
 
 def read(connection: duckdb.DuckDBPyConnection) -> Totals:
-    """Compute the totals numbers from the schema ``marts``."""
+    """Compute the totals from the schema ``marts``."""
     [(revenue, orders, cancelled, customers, buyers)] = connection.execute(
         """
         SELECT

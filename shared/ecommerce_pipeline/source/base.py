@@ -42,7 +42,7 @@ class Source(Protocol):
     """An open source database.
 
     Every method raises ``PipelineError`` when the database cannot be reached, refuses the
-    credentials, or lacks the table; no message holds a credential.
+    credentials, or lacks the table; no message contains a credential.
     """
 
     def create_tables(self) -> None:
@@ -79,7 +79,7 @@ class Source(Protocol):
         """
 
     def read_keys(self, table: Table) -> Iterator[pa.RecordBatch]:
-        """The keys that the table holds now, ordered."""
+        """The keys that the table has now, ordered."""
 
     def close(self) -> None:
         """Close the connection."""

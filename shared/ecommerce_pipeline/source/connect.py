@@ -15,13 +15,14 @@ _POSTGRES = ("postgresql://", "postgres://")
 def connect(url: str) -> Source:
     """Open the source at ``url``: ``sqlite:///PATH`` or ``postgresql://USER@HOST:PORT/DATABASE``.
 
-    A SQLite path is taken as it stands, so an absolute one makes four slashes; the file is opened
+    A SQLite path is not decoded, and an absolute one makes four slashes; the file is opened
     at its first use, and made only by ``create_tables``.
 
     Raises:
         PipelineError: the URL is of another kind, or the server cannot be reached or refuses.
     """
     if url.startswith(_SQLITE) and url != _SQLITE:
+        # Imported here, so that a run on one database needs no driver of the other.
         from ecommerce_pipeline.source.sqlite import SqliteSource
 
         return SqliteSource(Path(url.removeprefix(_SQLITE)))
@@ -40,8 +41,8 @@ def connect(url: str) -> Source:
 def redact(url: str) -> str:
     """The URL without its password and parameters, to be shown in messages and records.
 
-    Where it cannot be told apart for certain which part is the password, all but the scheme is
-    hidden. A plain name, such as ``sqlite`` or ``shop.db``, is no URL and is shown as it is.
+    Where it is not certain which part is the password, all but the scheme is hidden. A plain name,
+    such as ``sqlite`` or ``shop.db``, is no URL and is shown as it is.
     """
     if url.startswith(_SQLITE) or url.replace(".", "_").isidentifier():
         return url

@@ -32,7 +32,7 @@ def create_table(table: Table, types: Mapping[ColumnType, str], suffix: str = ""
 
 
 def create_index(table: Table, collation: str = "") -> str:
-    """The statement that makes the index in which an interval's rows stand in order."""
+    """The statement that makes the index from which an interval's rows are read in order."""
     return (
         f'CREATE INDEX IF NOT EXISTS "{table.name}_updated_at"'
         f' ON "{table.name}" ("updated_at", {key_order(table, collation)})'

@@ -1,4 +1,4 @@
-"""PostgreSQL as a source: rows come and go by COPY."""
+"""PostgreSQL as a source: rows are read and written with COPY."""
 
 from __future__ import annotations
 
@@ -32,6 +32,8 @@ _DECLARED = {
     **dict.fromkeys(("text", "varchar"), ColumnType.TEXT),
     "timestamptz": ColumnType.TIMESTAMP,
 }
+# Text in the order of its bytes, as in SQLite: a server's own collation depends on its locale, and
+# with it the order of the rows in the landing file would.
 _BYTEWISE = ' COLLATE "C"'
 _STAGED = "pipeline_staged_rows"
 _COLUMNS = """
@@ -40,6 +42,7 @@ _COLUMNS = """
     WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
     ORDER BY a.attnum
 """
+# Tables (r), partitioned (p) and foreign (f) ones, views (v) and materialized views (m).
 _TABLES = """
     SELECT c.relname
     FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
@@ -69,11 +72,12 @@ class PostgresSource:
         try:
             connection = psycopg.connect(
                 url,
-                autocommit=True,
+                autocommit=True,  # psycopg would begin transactions at an isolation of its own
                 connect_timeout=_CONNECT_SECONDS,
                 client_encoding="utf8",
                 application_name="ecommerce-pipeline",
             )
+            # The server's zone would be taken for times without one, as ``_csv`` writes them.
             connection.execute("SET TimeZone TO 'UTC'")
         except psycopg.Error as error:
             raise connection_error(error, shown_url) from None  # its text may hold the password
@@ -114,6 +118,8 @@ class PostgresSource:
     def transaction(self) -> Iterator[None]:
         """Commit what the block did, or roll it back; all its reads see one state."""
         with self._errors():
+            # By default each statement sees what is committed when it starts: a table's rows and
+            # its keys would be of different moments.
             self._execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
             try:
                 yield
@@ -160,7 +166,7 @@ class PostgresSource:
         return self._read(table, table.columns, condition, '"updated_at", ')
 
     def read_keys(self, table: Table) -> Iterator[pa.RecordBatch]:
-        """The keys that the table holds now, ordered."""
+        """The keys that the table has now, ordered."""
         return self._read(table, ddl.key_columns(table), sql.SQL(""), "")
 
     def close(self) -> None:
@@ -168,13 +174,13 @@ class PostgresSource:
         self._connection.close()
 
     def _execute(self, statement: str) -> None:
-        self._connection.execute(statement.encode())
+        self._connection.execute(statement.encode())  # psycopg types a computed query as bytes only
 
     def _newest_of(self, table: Table, before: datetime) -> datetime | None:
         statement = f'SELECT max("updated_at") FROM "{table.name}" WHERE "updated_at" < %s'
         row = self._connection.execute(statement.encode(), [before]).fetchone()
         newest: datetime | None = row[0] if row else None
-        return newest and newest.astimezone(UTC)
+        return newest and newest.astimezone(UTC)  # psycopg gives it the session's zone object
 
     def _read(
         self, table: Table, columns: Sequence[Column], condition: sql.Composable, order: str
@@ -224,10 +230,9 @@ class PostgresSource:
 
 
 def _csv(rows: pa.Table) -> memoryview:
-    """The rows as COPY reads them: empty text in quotes, NULL without.
-
-    Times carry no zone, since the session's is UTC; with one the writing takes nine times as long.
-    """
+    """The rows as COPY reads them: empty text in quotes, NULL as nothing."""
+    # Times without a zone, which the session reads as UTC: Arrow takes nine times as long to write
+    # them with one.
     local = [
         pa.field(f.name, pa.timestamp("us") if pa.types.is_timestamp(f.type) else f.type)
         for f in rows.schema

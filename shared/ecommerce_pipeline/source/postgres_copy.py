@@ -1,9 +1,11 @@
-"""PostgreSQL's binary COPY format, decoded into Arrow column by column, never row by row.
+"""PostgreSQL's binary COPY format, decoded into Arrow column by column.
 
 The format, from the PostgreSQL manual ("COPY", "Binary Format"): a header of 19 bytes; for each
 row a 16-bit field count and for each field a 32-bit length, -1 for NULL, and that many bytes; at
 the end a field count of -1. Numbers are big-endian; a timestamp is a count of microseconds from
 2000-01-01 UTC.
+
+Python code that runs for each row is slow. Here it is one call of libpq; NumPy decodes the columns.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ def read_copy(
 ) -> Iterator[pa.RecordBatch]:
     """Run a ``COPY … TO STDOUT (FORMAT binary)`` and yield its rows, about a megabyte at a time.
 
-    After a reading that is broken off, the connection can only be closed.
+    If the caller stops before the end, the connection can only be closed.
 
     Args:
         connection: where no other statement runs until the end.
@@ -54,9 +56,14 @@ def read_copy(
 
 
 def _chunks(pgconn: pq.abc.PGconn, statement: bytes) -> Iterator[tuple[bytearray, list[int]]]:
-    """Messages one after another, and the length of each; all are rows but the shortest."""
+    """About a megabyte of messages each time, one after another, and the length of each.
+
+    A message is a row, or else the trailer of two bytes or the end of length -1.
+    """
     _require(pgconn.exec_(statement), pq.ExecStatus.COPY_OUT)
-    receive = pgconn.get_copy_data  # one message holds one row, the first one the header as well
+    # libpq's function, as psycopg's own ``Copy`` does more for each message.
+    receive = pgconn.get_copy_data
+    # The header comes in one message with the first row, or with the trailer where there is no row.
     length, data = receive(0)
     buffer, lengths = bytearray(data[_HEADER_BYTES:]), [length - _HEADER_BYTES]
     while length >= 0:
@@ -66,6 +73,7 @@ def _chunks(pgconn: pq.abc.PGconn, statement: bytes) -> Iterator[tuple[bytearray
         length, data = receive(0)  # at the end -1 and no data
         buffer += data
         lengths.append(length)
+    # An error of the server while it sends, such as a cancelled query, is in the final result.
     while (result := pgconn.get_result()) is not None:
         _require(result, pq.ExecStatus.COMMAND_OK)
     yield buffer, lengths
@@ -87,11 +95,14 @@ def _decode(
     buffer: bytearray, lengths: _Integers, table: Table, columns: Sequence[Column]
 ) -> pa.RecordBatch:
     starts = np.cumsum(lengths) - lengths
-    cursor = starts[lengths > _COUNT_BYTES] + _COUNT_BYTES  # not the trailer
+    cursor = starts[lengths > _COUNT_BYTES] + _COUNT_BYTES  # neither the trailer nor the end
     buffer += _PADDING
+    # A row's next field begins where its last one ended, so the columns are decoded in order, and
+    # ``cursor`` has each row's position.
     arrays = []
     for column in columns:
         sizes = _numbers(buffer, ">i4", cursor)
+        # A NULL has the size -1 and takes no bytes.
         fields = _Fields(cursor + _LENGTH_BYTES, np.maximum(sizes, 0), sizes >= 0)
         if column.type is ColumnType.TEXT:
             arrays.append(_text(buffer, fields))
@@ -113,14 +124,18 @@ class _Fields:
 
 def _numbers(buffer: bytearray, kind: str, starts: _Integers) -> _Integers:
     """The big-endian numbers that begin at these bytes."""
+    # A view with a stride of one byte has a number at every byte, aligned or not.
     size = np.dtype(kind).itemsize
     at_each_byte = np.ndarray((len(buffer) - size + 1,), kind, buffer, strides=(1,))
     return at_each_byte[starts].astype(np.int64)
 
 
 def _number(buffer: bytearray, fields: _Fields, table: Table, column: Column) -> pa.Array:
+    # For NULL this is whatever bytes follow, or the padding; ``present`` masks it.
     values = _numbers(buffer, ">i8", fields.starts)
     if column.type is ColumnType.TIMESTAMP:
+        # PostgreSQL's -infinity and infinity are the lowest and the highest int64. Times near the
+        # highest do not fit once the epoch is moved back to 1970.
         endless = (values == _INT64.min) | (values > _INT64.max - _EPOCH_2000)
         if (endless & fields.present).any():
             raise PipelineError(
@@ -132,7 +147,10 @@ def _number(buffer: bytearray, fields: _Fields, table: Table, column: Column) ->
 
 
 def _text(buffer: bytearray, fields: _Fields) -> pa.Array:
-    """See the buffer as strings, each field and each gap after it, and keep the fields."""
+    """Take the strings out of the buffer."""
+    # Arrow's strings lie one after another, each ending where the next one begins. So the buffer
+    # is read as one string array in which each field is followed by the bytes up to the next
+    # field, and every other string is kept. No byte of the gaps is read as text.
     edges = np.full(2 * len(fields.starts) + 1, len(buffer), np.int32)
     edges[0:-1:2] = fields.starts
     edges[1::2] = fields.starts + fields.sizes

@@ -1,4 +1,4 @@
-"""PostgreSQL's errors as one line that names the fault and the mend, without a credential."""
+"""PostgreSQL's errors as one line with the problem and a hint, without a credential."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from psycopg import errors
 
 from ecommerce_pipeline.errors import PipelineError
 
+# libpq gives no SQLSTATE for a refused connection, only the text. These pass without help.
 _PASSING = ("starting up", "shutting down", "too many clients", "reserved for roles")
 
 
@@ -30,11 +31,11 @@ def connection_error(error: psycopg.Error, shown_url: str) -> PipelineError:
 def query_error(error: psycopg.Error, shown_url: str) -> PipelineError:
     """Why a statement failed."""
     reason = error.diag.message_primary or str(error).partition("\n")[0]
-    mend, retryable = _mend(error)
-    return PipelineError(f"the source {shown_url}: {reason}", mend, retryable=retryable)
+    hint, retryable = _hint(error)
+    return PipelineError(f"the source {shown_url}: {reason}", hint, retryable=retryable)
 
 
-def _mend(error: psycopg.Error) -> tuple[str, bool]:
+def _hint(error: psycopg.Error) -> tuple[str, bool]:
     match error:
         case errors.UndefinedTable():
             return "create it with: ecommerce-pipeline source create", False

@@ -1,4 +1,4 @@
-"""SQLite as a source: integers hold money and microseconds since 1970 UTC, exactly."""
+"""SQLite as a source: money and microseconds since 1970 UTC are integers, and so exact."""
 
 from __future__ import annotations
 
@@ -84,6 +84,7 @@ class SqliteSource:
         """Commit what the block did, or roll it back; all its reads see one state."""
         with self._errors():
             connection = self._connection()
+            # In WAL mode the first read fixes what all further ones see.
             connection.execute("BEGIN")
             try:
                 yield
@@ -141,7 +142,7 @@ class SqliteSource:
         )
 
     def read_keys(self, table: Table) -> Iterator[pa.RecordBatch]:
-        """The keys that the table holds now, ordered."""
+        """The keys that the table has now, ordered."""
         return self._read(table, ddl.key_columns(table), f"ORDER BY {ddl.key_order(table)}", [])
 
     def close(self) -> None:
@@ -157,6 +158,8 @@ class SqliteSource:
                     f"the source {self._path} does not exist",
                     "check the path, or create it with: ecommerce-pipeline source create",
                 )
+            # By URI, since a mere path is created when it is missing. Without an isolation level
+            # the module begins no transactions: it would do so before a write, not before a read.
             self._opened = sqlite3.connect(
                 f"{self._path.as_uri()}?mode={'rwc' if create else 'rw'}",
                 uri=True,

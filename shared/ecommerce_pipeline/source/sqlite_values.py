@@ -32,8 +32,10 @@ def to_arrow(
     """One column's values as an Arrow array of the contract's type.
 
     Raises:
-        PipelineError: a value is of another type, or text holds a NUL; names the first such row.
+        PipelineError: a value is of another type, or text has a NUL; names the first such row.
     """
+    # SQLite keeps a value of any type in a column that is not STRICT, so every value is checked;
+    # the set of types makes that one quick pass, and only a failure searches for the row.
     expected = _PYTHON_TYPES[column.type]
     if not set(map(type, values)) <= {expected, type(None)}:
         index = next(i for i, v in enumerate(values) if not isinstance(v, (expected, type(None))))
@@ -57,6 +59,7 @@ def python_rows(table: pa.Table) -> Iterator[tuple[Any, ...]]:
 
 
 def _misfit(table: Table, column: Column, row: tuple[Any, ...], what: str) -> PipelineError:
+    # Not strict: where keys are read, the row has the key columns only.
     named = dict(zip(table.column_names, row, strict=False))
     key = ", ".join(f"{name}={named.get(name)!r}" for name in table.key)
     return PipelineError(

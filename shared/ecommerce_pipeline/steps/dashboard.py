@@ -18,7 +18,7 @@ def refresh_dashboard(context: StepContext) -> StepResult:
 
     Raises:
         PipelineError: nothing is published, a mart is missing, or the page cannot be written;
-            the page before stays as it was.
+            the previous page stays as it was.
     """
     with open_published(context.run) as copy:
         try:

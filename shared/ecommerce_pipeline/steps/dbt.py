@@ -35,9 +35,9 @@ def run_selector(context: StepContext, command: str, selector: str) -> StepResul
         PipelineError: a node cannot be built, a test of severity error fails, dbt cannot start, or
             the warehouse stays locked.
     """
-    # The connection held meanwhile keeps other processes out from before dbt opens the file until
-    # after it has closed it. dbt shares it, as it runs in this process, and so need not open the
-    # file again for every node.
+    # dbt closes its connection after each node. As long as ours is open the process keeps DuckDB's
+    # lock on the file, so that no other process gets in between two nodes; and dbt, which runs in
+    # this process, shares the open database and need not open the file again for every node.
     with warehouse.connect(runner.warehouse_file(context)) as connection:
         results = _execute(context, command, selector)
         if failed := [result for result in results if result.status not in _SUCCEEDED]:
@@ -50,8 +50,9 @@ def _execute(context: StepContext, command: str, selector: str) -> Sequence[RunR
     from dbt.artifacts.schemas.run import RunExecutionResult
 
     record = context.run.dbt_results(selector, context.interval)
-    record.unlink(missing_ok=True)
+    record.unlink(missing_ok=True)  # or a failed attempt would show an earlier one's results
     outcome = runner.invoke(context, [command, "--selector", selector, "--no-write-json"])
+    # Failed nodes are results, too. Without a result dbt failed before it ran the first node.
     if not isinstance(outcome.result, RunExecutionResult):
         raise PipelineError(
             f"dbt {command} could not start: {outcome.exception}",
@@ -77,7 +78,7 @@ def _descriptions(results: Iterable[RunResult]) -> str:
 
 
 def _description(result: RunResult) -> str:
-    """The node with its number of failing rows, or else with what dbt says of it."""
+    """The node with its number of failing rows, or else with dbt's message."""
     if result.failures:
         return f"{result.node.name} ({result.failures} {'row' if result.failures == 1 else 'rows'})"
     return f"{result.node.name} ({result.message})"

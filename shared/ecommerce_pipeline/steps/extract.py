@@ -1,7 +1,7 @@
 """Extraction: one table's rows of one data interval, from the source to Parquet.
 
-The file depends on the rows alone: whichever database holds them, and however it hands them
-over, the bytes are the same.
+The file depends on the rows alone: its bytes are the same whichever database the rows come from,
+and in whichever batches.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.contract import CUSTOMERS, Table
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.files.atomic import atomic_file
+from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.result import StepResult
 from ecommerce_pipeline.source import Source, connect
 from ecommerce_pipeline.storage import landing
@@ -30,46 +31,33 @@ from ecommerce_pipeline.storage.landing import FileDigest, Sidecar
 
 ROW_GROUP_ROWS = 500_000
 _KEY_SNAPSHOT_TABLES = (CUSTOMERS,)  # whose hard deletes the warehouse follows
-_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # also a quota, and a limit of file sizes
 
 
 def extract_table(context: StepContext, table: Table) -> StepResult:
     """Write the interval's rows to ``landing/``, ordered by ``updated_at`` and key.
 
-    For customers also the keys that the source holds now, read in the same transaction.
+    For customers also the keys that the source has now, read in the same transaction.
 
     Raises:
-        PipelineError: the source cannot be read, has lost or changed a column, or holds a value
+        PipelineError: the source cannot be read, has lost or changed a column, or contains a value
             that the contract forbids; or the disk is full. Nothing half-written stays.
     """
     path = context.run.landing_file(table.name, context.interval)
-    sums = {c.name: 0 for c in table.columns if c.name.endswith("_cents") or c.name == "quantity"}
-    keys = None
     with (
         _disk_errors(path.parent),
         contextlib.closing(connect(context.source_url)) as source,
         source.transaction(),
     ):
         warnings = check_columns(source, table)
-        with contextlib.ExitStack() as files:  # both are whole before either is renamed
-            rows_file = files.enter_context(atomic_file(path, point="landing"))
-            batches = _checked(table, source.read_interval(table, context.interval), sums)
-            rows = _write(rows_file, table.arrow_schema, batches)
-            if table in _KEY_SNAPSHOT_TABLES:
-                keys_file = files.enter_context(
-                    atomic_file(landing.key_snapshot_file(path), point="landing")
-                )
-                key_rows = _write(keys_file, landing.key_schema(table), source.read_keys(table))
-                keys = FileDigest.of(keys_file, key_rows)
-            digest = FileDigest.of(rows_file, rows)
-        sidecar = Sidecar(
-            table.name, context.interval, digest, sums, datetime.now(UTC), keys, warnings
-        )
+        sidecar = _write_files(source, table, context.interval, path, warnings)
+        # Last: its checksums make the files valid. A kill between the renames leaves files that do
+        # not match the sidecar, and the load refuses them.
         landing.write_sidecar(path, sidecar, table.arrow_schema)
-    details: dict[str, str | int | float] = {"bytes": digest.bytes}
+    details: dict[str, str | int | float] = {"bytes": sidecar.file.bytes}
     if warnings:
         details["warnings"] = "; ".join(warnings)
-    return StepResult(rows={table.name: rows}, details=details)
+    return StepResult(rows={table.name: sidecar.rows}, details=details)
 
 
 def check_columns(source: Source, table: Table) -> tuple[str, ...]:
@@ -79,19 +67,19 @@ def check_columns(source: Source, table: Table) -> tuple[str, ...]:
         PipelineError: the table or one of its columns is missing, or a column's type changed.
     """
     found = source.columns(table)
-    faults = []
+    problems = []
     for column in table.columns:
         info = found.get(column.name)
         if info is None:
-            faults.append(f"has no column {column.name}")
+            problems.append(f"has no column {column.name}")
         elif info.type is not column.type:
-            faults.append(
+            problems.append(
                 f"declares {column.name} as {info.declared_type or 'nothing'},"
                 f" not as {column.type.value}"
             )
-    if faults:
+    if problems:
         raise PipelineError(
-            f"the source table {table.name} {' and '.join(faults)}",
+            f"the source table {table.name} {' and '.join(problems)}",
             "change the source back, or change contract.py and what builds on that column",
         )
     added = [name for name in found if name not in table.column_names]
@@ -99,6 +87,26 @@ def check_columns(source: Source, table: Table) -> tuple[str, ...]:
         f"the source column {table.name}.{name} is not in the contract and is left out"
         for name in added
     )
+
+
+def _write_files(
+    source: Source, table: Table, interval: DataInterval, path: Path, warnings: tuple[str, ...]
+) -> Sidecar:
+    """Write the rows, and the key snapshot where the table has one; return their description."""
+    sums = {c.name: 0 for c in table.columns if c.name.endswith("_cents") or c.name == "quantity"}
+    keys = None
+    with contextlib.ExitStack() as files:  # both are whole before either is renamed
+        rows_file = files.enter_context(atomic_file(path, point="landing"))
+        batches = _checked(table, source.read_interval(table, interval), sums)
+        rows = _write(rows_file, table.arrow_schema, batches)
+        if table in _KEY_SNAPSHOT_TABLES:
+            keys_file = files.enter_context(
+                atomic_file(landing.key_snapshot_file(path), point="landing")
+            )
+            key_rows = _write(keys_file, landing.key_schema(table), source.read_keys(table))
+            keys = FileDigest.of(keys_file, key_rows)
+        digest = FileDigest.of(rows_file, rows)
+    return Sidecar(table.name, interval, digest, sums, datetime.now(UTC), keys, warnings)
 
 
 def _checked(
@@ -112,21 +120,24 @@ def _checked(
                     f"{table.name}.{column.name} holds NULL, which the contract forbids",
                     "correct that row in the source",
                 )
+        # While the batches pass, since the rows of an interval may not fit into memory.
         for name in sums:
             sums[name] += _exact_sum(batch.column(name))
         yield batch
 
 
 def _exact_sum(integers: pa.Array) -> int:
-    """The sum as DECIMAL(38), since a sum of int64 wraps around silently."""
+    """The sum as DECIMAL(38): Arrow sums int64 as int64, which wraps around silently."""
     return int(pc.sum(integers.cast(pa.decimal128(38))).as_py() or 0)
 
 
 def _write(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
-    """Write row groups in the background while the next is read; return the rows."""
+    """Write row groups in the background while the next is read; return the number of rows."""
     rows = 0
     texts = [field.name for field in schema if pa.types.is_string(field.type)]
     numbers = [name for name in schema.names if name not in texts]
+    # Dictionaries suit texts that recur. The numbers and times of consecutive rows are close to
+    # each other, and their differences need few bits.
     with (
         pq.ParquetWriter(
             path,
@@ -140,7 +151,7 @@ def _write(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> 
         writing: Future[None] | None = None
         for group in _row_groups(batches):
             if writing is not None:
-                writing.result()
+                writing.result()  # so two groups at most are in memory, and an error stops the step
             writing = background.submit(writer.write_table, group, row_group_size=ROW_GROUP_ROWS)
             rows += group.num_rows
         if writing is not None:
@@ -149,22 +160,23 @@ def _write(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> 
 
 
 def _row_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """Tables of ``ROW_GROUP_ROWS`` rows each, the last one shorter, each in one piece.
+    """Tables of ``ROW_GROUP_ROWS`` rows each, the last one shorter.
 
-    Chunks would show in the file as page boundaries.
+    Each has one chunk: the boundaries of the source's batches would become page boundaries in the
+    file, and its bytes would depend on the batches.
     """
-    held: list[pa.RecordBatch] = []
+    pending: list[pa.RecordBatch] = []
     count = 0
     for batch in batches:
-        held.append(batch)
+        pending.append(batch)
         count += batch.num_rows
         while count >= ROW_GROUP_ROWS:
-            whole = pa.Table.from_batches(held)
+            whole = pa.Table.from_batches(pending)
             yield whole.slice(0, ROW_GROUP_ROWS).combine_chunks()
-            held = whole.slice(ROW_GROUP_ROWS).to_batches()
+            pending = whole.slice(ROW_GROUP_ROWS).to_batches()
             count -= ROW_GROUP_ROWS
     if count:
-        yield pa.Table.from_batches(held).combine_chunks()
+        yield pa.Table.from_batches(pending).combine_chunks()
 
 
 @contextmanager

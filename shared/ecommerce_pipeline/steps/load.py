@@ -41,11 +41,14 @@ def load_raw(context: StepContext) -> StepResult:
 
 
 def _merge(connection: duckdb.DuckDBPyConnection, table: Table, path: Path) -> None:
-    """Insert new keys and replace older rows; of two rows with one key the greater wins.
+    """Insert new keys and replace older rows; of two rows with one key the newer wins.
 
-    Rows compare by ``updated_at``, then by their whole content, so that the winner never
-    depends on which came first.
+    Rows compare by ``updated_at``, then by their whole content.
     """
+    # The whole row, because two extractions can have the same updated_at and differ: the source may
+    # change a row twice within a microsecond, or without setting the time. By the time alone the
+    # row that was loaded first would win, and the result would depend on the order of the loads.
+    # The window function is for a source without a primary key, in which a key may occur twice.
     columns = ", ".join(f'"{name}"' for name in table.column_names)
     key = ", ".join(f'"{name}"' for name in table.key)
     same_key = " AND ".join(f'target."{name}" = incoming."{name}"' for name in table.key)
@@ -70,6 +73,7 @@ def _merge(connection: duckdb.DuckDBPyConnection, table: Table, path: Path) -> N
 def _note_interval(
     connection: duckdb.DuckDBPyConnection, table: Table, interval: DataInterval, rows: int
 ) -> None:
+    # The table has no primary key; the delete makes a repeated load leave one row.
     identity = [table.name, interval.start, interval.end]
     connection.execute(
         "DELETE FROM raw.loaded_intervals"
@@ -83,6 +87,8 @@ def _replace_current_customer_keys(
     connection: duckdb.DuckDBPyConnection, context: StepContext
 ) -> None:
     """Keep the key snapshot of the newest interval, by which deleted customers are known."""
+    # An older interval, loaded again or late, must not bring deleted customers back. An equal end
+    # is this interval again, which replaces the keys.
     end = context.interval.end
     newer = connection.execute(
         "SELECT count(*) FROM raw.loaded_intervals WHERE table_name = ? AND interval_end > ?",

@@ -34,7 +34,7 @@ from ecommerce_pipeline.storage import journal
 from ecommerce_pipeline.storage.published import open_published
 
 TIMEOUT_SECONDS = 5
-RETRIES = 2
+RETRIES = 2  # of each kind of error; a step that only notifies should take seconds
 LONGEST_WAIT_SECONDS = 5
 _PAUSE = FixedValueRetryIntervalCalculator(0.5)
 # Only an error that Slack is known to send is shown: another body might repeat the secret URL.
@@ -46,7 +46,7 @@ _SILENT = logging.Logger("slack", logging.CRITICAL + 1)
 def notify_success(context: StepContext, *, timeout_seconds: int = TIMEOUT_SECONDS) -> StepResult:
     """Notify that the interval was published; never raises.
 
-    ``details`` say where the message went and hold a ``warning`` where something went wrong.
+    ``details`` say where the message went, with a ``warning`` where something went wrong.
     """
     return _notify(context, partial(slack_message.success, context), timeout_seconds)
 
@@ -98,7 +98,7 @@ def _run_summary(context: StepContext, warnings: list[str]) -> RunSummary:
             return RunSummary(elapsed_seconds=elapsed, slowest=slowest)
         with open_published(context.run) as copy:
             return RunSummary(copy.manifest, totals.read(copy.connection), elapsed, slowest)
-    except Exception as error:
+    except Exception as error:  # whatever is wrong with the data, the message must go out
         warnings.append(f"the numbers could not be read: {error}")
         return RunSummary(elapsed_seconds=elapsed, slowest=slowest)
 
@@ -127,7 +127,7 @@ def _post(url: str, content: Message, timeout_seconds: int) -> str | None:
 
 
 def _cause(error: Exception, timeout_seconds: int) -> str:
-    """The error's cause; never its text, which may hold the URL."""
+    """The error's cause; never its text, which may contain the URL."""
     cause = error.reason if isinstance(error, URLError) else error
     if isinstance(cause, TimeoutError):
         return f"Slack did not answer within {timeout_seconds} s"

@@ -1,7 +1,7 @@
 """Publishing: the published copy of the marts and the snapshot, replaced whole.
 
 ``published`` is a link to a version below ``.published/``; a version is never changed once the
-link points to it. The version before is kept for readers who still hold it.
+link points to it. The previous version is kept for readers who have it open.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def publish(context: StepContext) -> StepResult:
     A version holds ``warehouse.duckdb``, ``<schema>/<table>.parquet`` and ``manifest.json``.
 
     Raises:
-        PipelineError: the warehouse is locked or holds no marts, a type has no exact form in
-            Parquet, or the disk refuses; readers keep the copy before.
+        PipelineError: the warehouse is locked or has no marts, a type has no exact form in
+            Parquet, or the disk refuses; readers keep the previous copy.
     """
     link = context.run.published
     if link.exists() and not link.is_symlink():
@@ -75,16 +75,17 @@ def _as_publish_error(link: Path) -> Iterator[None]:
 
 
 def _replace(context: StepContext) -> tuple[Path, Manifest]:
-    """Build a version, point the link to it, and remove all but it and the one before."""
+    """Build a version, point the link to it, and remove all but it and the previous one."""
     versions, link = context.run.published_versions, context.run.published
     remove_leftovers(link)
     building = versions / ".building"
-    shutil.rmtree(building, ignore_errors=True)
+    shutil.rmtree(building, ignore_errors=True)  # what a killed publisher left
     try:
         manifest = _build(context, building)
         version = building.rename(versions / _next_name(versions))
     finally:
         shutil.rmtree(building, ignore_errors=True)
+    # The version must be on the disk before the link that points to it.
     sync_folder(versions)
     kept = {version.name, link.resolve().name}
     _replace_link(link, version)
@@ -99,6 +100,7 @@ def _next_name(versions: Path) -> str:
 
 
 def _replace_link(link: Path, version: Path) -> None:
+    # A link cannot be changed in place; renaming another one over it is atomic.
     fresh = hidden_sibling(link)
     fresh.symlink_to(version.relative_to(link.parent))
     crash_point("publish:before_rename")
@@ -110,11 +112,14 @@ def _replace_link(link: Path, version: Path) -> None:
 def _build(context: StepContext, folder: Path) -> Manifest:
     """Write a whole version to the disk; its files are for reading only."""
     source = warehouse.connect(context.run.warehouse, read_only=True)
+    # The inner conversion first: an error of DuckDB in this block is one of writing the copy, which
+    # the warehouse's own conversion would report as one of the warehouse.
     with source as private, _as_publish_error(context.run.published):
         newest = _newest_interval(private, context)
         tables = {name: _write_parquet(private, folder, *name) for name in _table_names(private)}
     with duckdb.connect(folder / DATABASE) as copy:
         for name, written in tables.items():
+            # DuckDB writes a HUGEINT to Parquet as DOUBLE, which is not exact.
             if _copy_from_parquet(copy, folder, *name) != written:
                 raise PipelineError(
                     f"{'.'.join(name)} reads back from Parquet otherwise than it was written",
@@ -129,7 +134,7 @@ def _build(context: StepContext, folder: Path) -> Manifest:
     manifest.write(folder)
     for path in [*folder.rglob("*"), folder]:
         if path.is_file():
-            path.chmod(0o444)
+            path.chmod(0o444)  # DuckDB opens a file for writing by default
         sync_file(path)
     return manifest
 
@@ -189,6 +194,7 @@ def _copy_from_parquet(
 
 
 def _summary(connection: duckdb.DuckDBPyConnection, name: str) -> PublishedTable:
+    # A sum does not depend on the rows' order and, unlike XOR, counts a row that occurs twice.
     relation = connection.table(name)
     kinds = map(str, relation.types)
     [(rows, checksum)] = connection.execute(

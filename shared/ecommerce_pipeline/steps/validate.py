@@ -104,7 +104,10 @@ MART_RECONCILIATIONS = (
     ),
 )
 
-# Whole numbers throughout, halves rounded away from zero: another way than the mart's decimals.
+# The mart rounds with the DECIMAL type's round(). Here revenue is rounded in whole numbers, so that
+# a mistake in the mart's expression is not repeated: 10,000 millionths of a dollar are a cent,
+# adding half of that before the division rounds a half up, and on the absolute value that is away
+# from zero. The multiplication is HUGEINT: three BIGINTs may exceed 64 bits.
 _DAILY_DIFFERENCES = """
     WITH exact AS (
         SELECT
@@ -162,7 +165,7 @@ def validate_output(context: StepContext) -> StepResult:
 
 
 def _check_landed(connection: duckdb.DuckDBPyConnection, context: StepContext, table: Table) -> int:
-    """Every landed row must be in raw, or a newer version of it; the number of landed rows."""
+    """Every landed row must be in raw, or a newer version of it; return the number of them."""
     path = context.run.landing_file(table.name, context.interval)
     sidecar = landing.read_sidecar(path)
     landed = "FROM read_parquet(?)"
@@ -176,7 +179,7 @@ def _check_landed(connection: duckdb.DuckDBPyConnection, context: StepContext, t
 
 
 def _missing(connection: duckdb.DuckDBPyConnection, table: Table, path: Path) -> int:
-    """How many landed rows are neither in raw, column for column, nor superseded there."""
+    """How many landed rows are neither in raw, column for column, nor replaced by a newer row."""
     same_key = " AND ".join(f'kept."{name}" = landed."{name}"' for name in table.key)
     return _value(
         connection,
@@ -194,6 +197,7 @@ def _check_daily_revenue(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _value(connection: duckdb.DuckDBPyConnection, query: str, *parameters: str) -> int:
+    # DuckDB sums BIGINT as HUGEINT and DECIMAL as DECIMAL(38), so no sum wraps around.
     value = connection.execute(query, list(parameters)).fetchall()[0][0]
     return 0 if value is None else value
 

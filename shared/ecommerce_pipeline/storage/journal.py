@@ -73,6 +73,7 @@ def latest_run(entries: Sequence[JournalEntry]) -> list[JournalEntry]:
     An interval that was run again has the entries of every run; only the newest run counts. The
     entries are ordered by their start.
     """
+    # By the time and not by a run's id: the journal is the same for all tools, whose ids differ.
     beginnings = [entry.started_at for entry in entries if entry.step == STEP_NAMES[0]]
     latest = {
         entry.step: entry

@@ -1,4 +1,4 @@
-"""Landing files: Parquet with a sidecar that says what they hold, and their verification.
+"""Landing files: Parquet with a sidecar that describes them, and their verification.
 
 Beside ``<label>.parquet`` lies ``<label>.json``; where the source's keys were taken as well,
 ``<label>.keys.parquet``, which the same sidecar covers.
@@ -41,16 +41,16 @@ class FileDigest:
 
 @dataclass(frozen=True, slots=True)
 class Sidecar:
-    """What one landing file holds.
+    """The description of one landing file.
 
     Attributes:
         table: the source table.
         interval: the data interval.
         file: the Parquet file's rows, size and checksum.
         sums: the exact sum of each money and quantity column.
-        key_snapshot: the same of the key snapshot, where one was taken.
+        key_snapshot: the key snapshot's rows, size and checksum; None where none was taken.
         warnings: what a reader should know, such as a column that the contract lacks.
-        extracted_at: the wall clock, for people only.
+        extracted_at: the wall clock in UTC, for people only.
     """
 
     table: str
@@ -68,12 +68,12 @@ class Sidecar:
 
 
 def sidecar_file(path: Path) -> Path:
-    """Where the sidecar of a landing file lies."""
+    """The path of a landing file's sidecar."""
     return path.with_suffix(".json")
 
 
 def key_snapshot_file(path: Path) -> Path:
-    """Where the key snapshot of a landing file lies."""
+    """The path of a landing file's key snapshot."""
     return path.with_suffix(".keys.parquet")
 
 
@@ -143,7 +143,9 @@ def verify(table: Table, path: Path) -> Sidecar:
 
 def _verify_file(path: Path, expected: FileDigest, schema: pa.Schema) -> None:
     try:
+        # The checksum before the Parquet reader, which may fail oddly on a damaged file.
         actual = FileDigest.of(path, expected.rows)
+        # The size first, only because it says more to a reader: a truncated file is recognised.
         if actual.bytes != expected.bytes:
             raise _broken(path, f"has {actual.bytes} bytes, not {expected.bytes}")
         if actual.sha256 != expected.sha256:

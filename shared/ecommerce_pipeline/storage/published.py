@@ -21,7 +21,7 @@ DATABASE = "warehouse.duckdb"
 
 @dataclass(frozen=True, slots=True)
 class PublishedTable:
-    """What one table holds.
+    """The content of one table in figures.
 
     Attributes:
         columns: the DuckDB type of each column, in order.
@@ -37,7 +37,7 @@ class PublishedTable:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a version holds.
+    """The content of a version.
 
     Attributes:
         interval: the data interval whose run published it.
@@ -87,7 +87,8 @@ def open_published(run: RunDirectory) -> Iterator[PublishedCopy]:
     Raises:
         PipelineError: nothing is published, or the copy is damaged.
     """
-    folder = run.published.resolve()  # once: the link may point elsewhere a moment later
+    # Once: a publisher may replace the link at any moment, and every file must be of one version.
+    folder = run.published.resolve()
     try:
         manifest = Manifest.read(folder)
         connection = _connect(folder, manifest)
@@ -105,9 +106,10 @@ def open_published(run: RunDirectory) -> Iterator[PublishedCopy]:
 
 def _connect(folder: Path, manifest: Manifest) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect()
-    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET TimeZone = 'UTC'")  # the default is the machine's zone
     for name in manifest.tables:
         schema, _, table = name.partition(".")
+        # ``create_view`` takes a bare name, and makes the view in the schema that is in use.
         connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"; USE "{schema}"')
         pattern = parquet_pattern(parquet_file(folder, schema, table))
         connection.read_parquet(pattern).create_view(table)

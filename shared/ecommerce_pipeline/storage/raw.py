@@ -1,7 +1,7 @@
 """The warehouse's raw schema: the source's tables, and what is known of their loads.
 
-Beside the tables of ``contract.TABLES`` it holds ``raw.loaded_intervals``, one row for each table
-and interval, and ``raw.current_customer_keys``, the customers that the source held when the newest
+Beside the tables of ``contract.TABLES`` it has ``raw.loaded_intervals``, one row for each table
+and interval, and ``raw.current_customer_keys``, the customers that the source had when the newest
 interval was extracted.
 """
 
@@ -32,6 +32,8 @@ def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def row_version(table: Table, alias: str) -> str:
-    """The SQL row value by which two versions of a row compare; the greater one wins."""
+    """The SQL row value by which two versions of a row compare; the higher one wins."""
+    # DuckDB's row values compare from left to right, and NULL is higher than any value: there are
+    # no two different rows of which neither is higher.
     names = ("updated_at", *table.column_names)
     return "row(" + ", ".join(f'{alias}."{name}"' for name in names) + ")"

@@ -1,4 +1,4 @@
-"""Opening the DuckDB warehouse: one process at a time, waiting for the one before."""
+"""Opening the DuckDB warehouse: one process at a time; the others wait."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import duckdb
 from ecommerce_pipeline.errors import PipelineError
 
 LOCK_WAIT_SECONDS = 60.0
+# DuckDB raises the same exception for a locked file and a broken disk; only the message differs.
 _LOCK_HOLDER = re.compile(r"held in (?P<program>.*?) \(PID (?P<pid>\d+)\)")
 
 
@@ -33,6 +34,7 @@ def connect(
     """
     connection = _open(path, read_only, _wait_seconds() if wait_seconds is None else wait_seconds)
     try:
+        # The default is the machine's zone, in which a TIMESTAMPTZ would get another date.
         connection.execute("SET TimeZone = 'UTC'")
         yield connection
     except (duckdb.IOException, duckdb.FatalException) as error:
@@ -78,7 +80,7 @@ def _open(path: Path, read_only: bool, wait_seconds: float) -> duckdb.DuckDBPyCo
                     "wait for that process or stop it, then run the interval again",
                     retryable=True,
                 ) from error
-            time.sleep(0.1)
+            time.sleep(0.1)  # DuckDB itself never waits for the lock
 
 
 def _wait_seconds() -> float:

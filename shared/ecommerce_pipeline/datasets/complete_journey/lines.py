@@ -44,7 +44,7 @@ class Lines:
     discount_cents: Int64Array
 
     def of_day(self, day: date) -> slice:
-        """Where the day's lines stand."""
+        """The positions of the day's lines."""
         return day_slice(self.sold_at, day)
 
     def sales_cents(self, part: slice) -> Int64Array:

@@ -26,7 +26,7 @@ class Synthetic:
     with its square root. At scale 1 a day brings about 480 orders, 1,190 lines and 600 page
     views; the first day brings 306 customers and 82 products.
 
-    What the history holds, beside new rows on every open day:
+    What the history has, beside new rows on every open day:
 
     - orders move on from pending over processing and shipped to delivered; some are cancelled;
     - products change their price, customers their e-mail address, name or country;

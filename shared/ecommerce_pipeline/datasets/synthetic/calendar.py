@@ -22,7 +22,7 @@ PAGE_VIEWS_ONLY_DAY = 8
 WEEKDAY_PER_MILLE = (900, 880, 920, 1000, 1150, 1250, 1000)
 """How busy Monday to Sunday are."""
 REMEMBERED_DAYS = 16
-"""For how many days a daily list is kept: more than the days that a day looks back on."""
+"""For how many days a daily list is kept: more than any day needs of the past."""
 
 
 def day_number(day: date) -> int:

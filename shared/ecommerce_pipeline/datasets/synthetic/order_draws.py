@@ -18,7 +18,7 @@ from ecommerce_pipeline.datasets.synthetic.bits import (
 LINES_PER_ORDER = WORDS_PER_ROW
 OLDEST_CHANGE = 8
 UNKNOWN_PRODUCTS = 900_000_000
-"""From here up, ids are of products that the source never holds."""
+"""From here up, ids are of products that the source never has."""
 
 _CANCELLED = ORDER_STATUSES.index("cancelled")
 _TEST = ORDER_STATUSES.index("test")
@@ -87,7 +87,7 @@ class LineDraws:
         prices: the price in cents of every known product in order of its id.
 
     Attributes:
-        is_present: the places that hold a line.
+        is_present: the places that have a line.
         product_id: about 0.6 % of the products are unknown.
         unit_price_cents: the product's price.
         discount_cents: at most half the price of one unit.

@@ -91,7 +91,7 @@ class ViewDraws:
 
 
 def url_vocabulary(products: range) -> pa.Array:
-    """What the indices stand for: outside pages, the home page, inner pages, product pages."""
+    """What the indices mean: outside pages, the home page, inner pages, product pages."""
     pages = [*text.EXTERNAL_REFERRERS, text.HOME_PAGE, *text.INNER_PAGES]
     return pa.array([*pages, *(f"/products/{product}" for product in products)], pa.string())
 

@@ -1,6 +1,6 @@
 """The words that the synthetic rows are made of, awkward ones included.
 
-No entry holds NUL, which PostgreSQL's text cannot store.
+No entry contains NUL, which PostgreSQL's text cannot store.
 """
 
 from __future__ import annotations

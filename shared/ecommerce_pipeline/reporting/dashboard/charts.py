@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
@@ -33,7 +33,7 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """One period's place: its band of the width, and its column."""
+    """One period's place in percent of the chart: its band of the width, and its column."""
 
     period: Period
     left: float
@@ -81,23 +81,11 @@ def revenue_chart(by_day: Mapping[date, Decimal]) -> RevenueChart | None:
     ticks = _ticks([period.revenue for period in periods])
     low, high = ticks[0], ticks[-1]
 
+    # As in SVG, heights count downwards from the top.
     def height(amount: Decimal) -> float:
         return float((high - amount) / (high - low)) * 100
 
-    band = 100 / len(periods)
-    column = min(band * 0.72, WIDEST_COLUMN)
-    marks = [
-        Mark(
-            period=period,
-            left=place * band,
-            width=band,
-            column_left=(place + 0.5) * band - column / 2,
-            column_width=column,
-            top=height(max(period.revenue, ZERO)),
-            height=abs(height(period.revenue) - height(ZERO)),
-        )
-        for place, period in enumerate(periods)
-    ]
+    marks = _marks(periods, height)
     line = " L".join(f"{_centre(mark):.2f} {height(mark.period.revenue):.2f}" for mark in marks)
     return RevenueChart(
         unit=unit,
@@ -115,15 +103,33 @@ def share(part: Decimal | int, whole: Decimal | int) -> float:
     return min(abs(float(part / whole)), 1.0) * 100 if whole else 0.0
 
 
+def _marks(periods: Sequence[Period], height: Callable[[Decimal], float]) -> list[Mark]:
+    band = 100 / len(periods)
+    column = min(band * 0.72, WIDEST_COLUMN)
+    return [
+        Mark(
+            period=period,
+            left=place * band,
+            width=band,
+            column_left=(place + 0.5) * band - column / 2,
+            column_width=column,
+            top=height(max(period.revenue, ZERO)),
+            height=abs(height(period.revenue) - height(ZERO)),
+        )
+        for place, period in enumerate(periods)
+    ]
+
+
 def _centre(mark: Mark) -> float:
     return mark.left + mark.width / 2
 
 
 def _periods(by_day: Mapping[date, Decimal]) -> tuple[str, list[Period]]:
-    """Cut the time from the first day to the last into days, weeks or months, by its length."""
+    """Divide the time from the first day to the last into days, weeks or months, by its length."""
     first, last = min(by_day), max(by_day)
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
     units = ("day", _same), ("week", _monday), ("month", _first_of_month)
+    # 0, 1 or 2: by day up to MAX_POINTS days, by week up to as many weeks, else by month.
     unit, start_of = units[(len(days) > MAX_POINTS) + (len(days) > 7 * MAX_POINTS)]
     periods = [list(group) for _, group in groupby(days, start_of)]
     return unit, [
@@ -147,9 +153,11 @@ def _first_of_month(day: date) -> date:
 def _ticks(amounts: Sequence[Decimal], about: int = 4) -> list[Decimal]:
     """Round amounts from at most the lowest (or zero) to at least the highest (or zero)."""
     low, high = min(ZERO, *amounts), max(ZERO, *amounts)
+    # The step is 1, 2 or 5 times a power of ten, the next one above an even division.
     rough = (high - low) / about or Decimal(1)
     size = Decimal(10) ** rough.adjusted()
     step = next(size * factor for factor in (1, 2, 5, 10) if size * factor >= rough)
+    # Outwards, so that no column leaves the grid.
     start = int((low / step).to_integral_value(ROUND_FLOOR))
     stop = int((high / step).to_integral_value(ROUND_CEILING))
     return [step * place for place in range(start, max(stop, start + 1) + 1)]

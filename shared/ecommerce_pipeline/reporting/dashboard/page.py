@@ -60,6 +60,7 @@ def _categories(data: DashboardData) -> list[dict[str, object]]:
         total = sum((revenue for _, revenue in others), Decimal(0))
         rows.append((f"{len(others)} more", total, 0.0))
     whole = data.totals.revenue
+    # With returns above sales in a category, shares would exceed 100 % and say nothing.
     shares = whole > 0 and all(revenue >= 0 for _, revenue in data.revenue_by_category)
     return [
         {
