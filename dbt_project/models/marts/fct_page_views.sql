@@ -24,14 +24,14 @@ changed as (
         -- would miss late rows, and those of an interval whose own run failed before this model.
         where not exists (
             select 1
-            from {{ this }} as existing
+            from {{ this }} as in_mart
             where
-                existing.session_id = page_views.session_id
-                and existing.page_url = page_views.page_url
-                and existing.viewed_at = page_views.viewed_at
-                and existing.user_id is not distinct from page_views.user_id
-                and existing.referrer_url is not distinct from page_views.referrer_url
-                and existing.duration_seconds is not distinct from page_views.duration_seconds
+                in_mart.session_id = page_views.session_id
+                and in_mart.page_url = page_views.page_url
+                and in_mart.viewed_at = page_views.viewed_at
+                and in_mart.user_id is not distinct from page_views.user_id
+                and in_mart.referrer_url is not distinct from page_views.referrer_url
+                and in_mart.duration_seconds is not distinct from page_views.duration_seconds
         )
     {% endif %}
 
