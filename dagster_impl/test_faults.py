@@ -1,12 +1,10 @@
-"""SIGKILL of Dagster's processes in the middle of a step, written down; backfills run twice."""
+"""SIGKILL of Dagster's processes in the middle of a step, recorded; backfills run twice."""
 
 from __future__ import annotations
 
 import shutil
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -20,9 +18,18 @@ from ecommerce_pipeline.interval import days, parse_day
 from ecommerce_pipeline.interval_run import SUCCESS, IntervalRun
 from ecommerce_pipeline.run_directory import RunDirectory
 from pipeline_verification.compare import compare
-from pipeline_verification.harness import fault_injection
 from pipeline_verification.harness.control import fill_source, run_control
-from pipeline_verification.harness.fault_injection import DAYS, Fault, Stage
+from pipeline_verification.harness.fault_injection import (
+    DAYS,
+    POLL_SECONDS,
+    Fault,
+    InterruptedDay,
+    InterruptedRun,
+    has_ended,
+    kill,
+    seconds_until,
+    wait_for,
+)
 from run import CODE_SERVER, Dagster
 
 ITSELF = "itself"
@@ -36,13 +43,8 @@ EVENTS = """query ($id: ID!) {
 }"""
 
 
-@dataclass(frozen=True)
-class Scene:
-    """A running variant, in a folder whose second day is about to be interrupted."""
-
-    stage: Stage
-    settings: RunSettings
-    variant: Dagster
+class InterruptedDagster(InterruptedRun[Dagster]):
+    """How Dagster's processes are found, and how its API shows a failure."""
 
     def launch(self) -> str:
         """Have the second day run; the run's id."""
@@ -57,7 +59,7 @@ class Scene:
         return bool(self.shown(run_id)["status"] == "FAILURE")
 
     def process(self, run_id: str, message: str) -> psutil.Process:
-        """The process whose id Dagster tells beside such a message."""
+        """The process whose id Dagster records with such a message."""
         events = self.variant.client.ask(EVENTS, id=run_id)["answer"]["eventConnection"]["events"]
         (pid,) = {
             entry["text"]
@@ -76,145 +78,115 @@ class Scene:
         """The process that starts the steps of the run."""
         return self.process(run_id, "Executing steps using multiprocess executor")
 
-    def services(self, *names: str) -> list[psutil.Process]:
-        """The processes of some services."""
-        return [psutil.Process(self.variant.services[name].process.pid) for name in names]
-
-    def kill(
-        self, step: str, victims: Callable[[], list[psutil.Process]], seen: Callable[[], bool]
-    ) -> float | None:
-        """SIGKILL the victims while the step is at work; how long until the API tells of it."""
-        with fault_injection.frozen_step(self.settings.run, self.stage.interval, step) as process:
-            moment = fault_injection.kill(victims())
-        detected = fault_injection.seconds_until(
-            seen, fault_injection.PATIENCE_SECONDS, since=moment
-        )
-        fault_injection.wait_for(
-            lambda: fault_injection.has_ended(process), f"{step} to end with its client"
-        )
-        return detected
-
     def slow_start(self, name: str) -> None:
         """Hold a service that was just started again, while the others are kept up."""
-        (process,) = self.services(name)
+        process = self.service(name)
         process.suspend()
         deadline = time.monotonic() + SLOW_START_SECONDS
         while time.monotonic() < deadline:
             self.variant.keep_up()
-            time.sleep(fault_injection.POLL_SECONDS)
+            time.sleep(POLL_SECONDS)
         process.resume()
 
-    def conclude(self, run_id: str, fault: Fault) -> IntervalRun:
-        """Wait until the run, or a retry of it, has succeeded; compare, and note the fault."""
-        interval_run = self.variant.wait(self.stage.interval, run_id)
-        self.compare(fault)
+    def end(self, run_id: str, fault: Fault) -> IntervalRun:
+        """Wait until the run, or a retry of it, has ended; it must succeed with equal data."""
+        interval_run = self.variant.wait(self.day.interval, run_id)
+        self.record(fault)
         assert interval_run.state == SUCCESS
         return interval_run
 
-    def compare(self, fault: Fault) -> None:
-        """Note whether what is left equals the run left alone, and insist on it."""
-        differences = self.stage.differences(self.settings.run)
-        fault_injection.note("dagster", replace(fault, equal=not differences))
-        assert differences == []
-
-    def times_done(self) -> Counter[str]:
-        """How often each step was done for the second day."""
-        return self.stage.times_done(self.settings.run)
-
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
-    return fault_injection.prepare_stage(tmp_path_factory.mktemp("stage"))
+def day(tmp_path_factory: pytest.TempPathFactory) -> InterruptedDay:
+    return InterruptedDay.prepare(tmp_path_factory.mktemp("day"))
 
 
 @pytest.fixture
-def scene(stage: Stage, tmp_path: Path) -> Iterator[Scene]:
-    settings = stage.copy_to(tmp_path / "run")
-    with started(Dagster(), settings) as variant:
-        yield Scene(stage, settings, variant)
+def interrupted(day: InterruptedDay, tmp_path: Path) -> Iterator[InterruptedDagster]:
+    with InterruptedDagster.started(Dagster(), day, tmp_path / "run") as run:
+        yield run
 
 
 @pytest.mark.parametrize("step", ["extract_orders", "dbt_run_marts"])
-def test_a_killed_step_is_tried_again(scene: Scene, step: str) -> None:
+def test_a_killed_step_is_tried_again(interrupted: InterruptedDagster, step: str) -> None:
     """The run's process sees the death, and the step's retry policy applies."""
-    run_id = scene.launch()
+    run_id = interrupted.launch()
 
     def attempt_is_over() -> bool:
-        (stats,) = [s for s in scene.shown(run_id)["stepStats"] if s["stepKey"] == step]
+        (stats,) = [s for s in interrupted.shown(run_id)["stepStats"] if s["stepKey"] == step]
         return len(stats["attempts"]) == 1
 
-    detected = scene.kill(step, lambda: [scene.step_process(run_id, step)], attempt_is_over)
-    interval_run = scene.conclude(run_id, Fault("the step's process", step, detected, ITSELF))
+    detected = interrupted.kill_during(
+        step, lambda: [interrupted.step_process(run_id, step)], attempt_is_over
+    )
+    interval_run = interrupted.end(run_id, Fault("the step's process", step, detected, ITSELF))
     assert {s.name: s.attempts for s in interval_run.steps}[step] == 2
-    assert set(scene.times_done().values()) == {1}
+    assert set(interrupted.times_done().values()) == {1}
 
 
-def test_a_killed_run_is_resumed(scene: Scene) -> None:
+def test_a_killed_run_is_resumed(interrupted: InterruptedDagster) -> None:
     """Its steps end with it; the code server sees it, and a second run goes on where it was."""
     step = "dbt_run_staging"
-    run_id = scene.launch()
-    run = scene.settings.run
-    with fault_injection.frozen_step(run, scene.stage.interval, step):
-        orphan = scene.step_process(run_id, step)
-        moment = fault_injection.kill([scene.run_process(run_id)])
-        fault_injection.wait_for(
-            lambda: fault_injection.has_ended(orphan), "the step to end with its run", 10
-        )
-    detected = fault_injection.seconds_until(lambda: scene.has_failed(run_id), 60, since=moment)
-    scene.conclude(run_id, Fault("the run's process", step, detected, ITSELF))
+    run_id = interrupted.launch()
+    with interrupted.frozen_step(step):
+        orphan = interrupted.step_process(run_id, step)
+        moment = kill([interrupted.run_process(run_id)])
+        wait_for(lambda: has_ended(orphan), "the step to end with its run", 10)
+    detected = seconds_until(lambda: interrupted.has_failed(run_id), 60, since=moment)
+    interrupted.end(run_id, Fault("the run's process", step, detected, ITSELF))
     assert detected is not None
-    assert (scene.times_done()["load_raw"], scene.times_done()[step]) == (1, 1)
+    assert (interrupted.times_done()["load_raw"], interrupted.times_done()[step]) == (1, 1)
 
 
-def test_a_run_outlives_daemon_and_webserver(scene: Scene) -> None:
+def test_a_run_outlives_daemon_and_webserver(interrupted: InterruptedDagster) -> None:
     """While they are away the steps go on; nothing is done twice."""
     step = "dbt_test_staging"
-    run_id = scene.launch()
-    with fault_injection.frozen_step(scene.settings.run, scene.stage.interval, step):
-        fault_injection.kill(scene.services("daemon", "webserver"))
-    scene.conclude(run_id, Fault("the daemon and the webserver", step, None, ITSELF))
-    assert set(scene.times_done().values()) == {1}
+    run_id = interrupted.launch()
+    with interrupted.frozen_step(step):
+        kill([*map(interrupted.service, ("daemon", "webserver"))])
+    interrupted.end(run_id, Fault("the daemon and the webserver", step, None, ITSELF))
+    assert set(interrupted.times_done().values()) == {1}
 
 
-def test_a_run_that_died_with_its_code_server_is_resumed(scene: Scene) -> None:
-    """Whoever starts the code server again tells Dagster; it resumes, however long the start is."""
+def test_a_run_that_died_with_its_code_server_is_resumed(interrupted: InterruptedDagster) -> None:
+    """Once the code server is started again Dagster is informed, and resumes the run."""
     step = "dbt_snapshot"
-    run_id = scene.launch()
+    run_id = interrupted.launch()
 
-    def seen() -> bool:
-        scene.variant.keep_up()
-        return scene.has_failed(run_id)
+    def is_detected() -> bool:
+        interrupted.variant.keep_up()
+        return interrupted.has_failed(run_id)
 
-    victims = scene.services(CODE_SERVER)
-    detected = scene.kill(step, lambda: [*victims, scene.run_process(run_id)], seen)
-    scene.slow_start(CODE_SERVER)
-    scene.conclude(run_id, Fault("the code server and the run's process", step, detected, ITSELF))
-    assert scene.times_done()["load_raw"] == 1
+    code_server = interrupted.service(CODE_SERVER)
+    detected = interrupted.kill_during(
+        step, lambda: [code_server, interrupted.run_process(run_id)], is_detected
+    )
+    interrupted.slow_start(CODE_SERVER)
+    interrupted.end(run_id, Fault("the code server and the run's process", step, detected, ITSELF))
+    assert interrupted.times_done()["load_raw"] == 1
 
 
-def test_an_interval_waits_for_the_code_server(scene: Scene) -> None:
+def test_an_interval_waits_for_the_code_server(interrupted: InterruptedDagster) -> None:
     """One that is triggered while the code server is away is launched once it is there again."""
-    fault_injection.kill(scene.services(CODE_SERVER))
-    scene.variant.keep_up()
-    scene.slow_start(CODE_SERVER)
-    assert scene.variant.run_interval(scene.stage.interval).state == SUCCESS
-    assert scene.stage.differences(scene.settings.run) == []
+    kill([interrupted.service(CODE_SERVER)])
+    interrupted.variant.keep_up()
+    interrupted.slow_start(CODE_SERVER)
+    assert interrupted.variant.run_interval(interrupted.day.interval).state == SUCCESS
+    assert interrupted.differences() == []
 
 
-def test_after_a_power_cut_the_interval_is_run_again(scene: Scene) -> None:
+def test_after_a_power_cut_the_interval_is_run_again(interrupted: InterruptedDagster) -> None:
     """Nothing is left to see the death; the services' next start gives up what was unfinished."""
     step = "dbt_run_marts"
-    run_id = scene.launch()
-    with fault_injection.frozen_step(scene.settings.run, scene.stage.interval, step):
-        services = scene.services("daemon", "webserver", CODE_SERVER)
-        fault_injection.kill(
-            [*services, scene.run_process(run_id), scene.step_process(run_id, step)]
-        )
-    scene.variant.stop()
-    scene.variant.start(scene.settings)
-    interval_run = scene.variant.run_interval(scene.stage.interval)
-    scene.compare(Fault("everything at once", step, None, RESUMED))
-    assert (interval_run.state, scene.shown(run_id)["status"]) == (SUCCESS, "CANCELED")
+    run_id = interrupted.launch()
+    with interrupted.frozen_step(step):
+        services = [*map(interrupted.service, ("daemon", "webserver", CODE_SERVER))]
+        kill([*services, interrupted.run_process(run_id), interrupted.step_process(run_id, step)])
+    interrupted.variant.stop()
+    interrupted.variant.start(interrupted.settings)
+    interval_run = interrupted.variant.run_interval(interrupted.day.interval)
+    interrupted.record(Fault("everything at once", step, None, RESUMED))
+    assert (interval_run.state, interrupted.shown(run_id)["status"]) == (SUCCESS, "CANCELED")
 
 
 def test_a_backfill_run_twice_leaves_the_same_tables(tmp_path: Path) -> None:

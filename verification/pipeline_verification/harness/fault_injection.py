@@ -1,4 +1,4 @@
-"""Killing a variant's processes in the middle of a step, and noting what became of the run.
+"""Killing a variant's processes in the middle of a step, and recording how the run ended.
 
 A fault test interrupts the second of two days. The control prepares the folder up to there and
 also runs the second day uninterrupted; after the recovery both warehouses must be equal. The
@@ -12,21 +12,25 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import psutil
 
 from ecommerce_pipeline.context import RunSettings
 from ecommerce_pipeline.datasets import load_dataset
 from ecommerce_pipeline.execution import step_server
-from ecommerce_pipeline.files.atomic import hidden_sibling
+from ecommerce_pipeline.execution.processes import wait_until
+from ecommerce_pipeline.files.atomic import atomic_file
+from ecommerce_pipeline.harness.services import Service
+from ecommerce_pipeline.harness.variant import Variant, started
 from ecommerce_pipeline.interval import DataInterval
+from ecommerce_pipeline.interval_run import SUCCESS
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.storage import journal
-from pipeline_verification.compare import Difference, compare
+from pipeline_verification.compare import Difference, compare, report
 from pipeline_verification.harness.control import (
     advance_source,
     fill_source,
@@ -37,7 +41,7 @@ from pipeline_verification.harness.environments import ROOT
 
 DAYS = ("2025-01-01", "2025-01-02")
 SCALE = 20  # large enough that every step can be caught at work
-PATIENCE_SECONDS = 300.0
+TIMEOUT_SECONDS = 300.0
 POLL_SECONDS = 0.01
 T = TypeVar("T")
 
@@ -62,12 +66,32 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
-    """A run's folder before the interrupted interval, and the same after a run left alone."""
+class InterruptedDay:
+    """A run's folder before the day that a test interrupts, and the same after a run left alone."""
 
     before: RunDirectory
-    after: RunDirectory
+    uninterrupted: RunDirectory
     interval: DataInterval
+
+    @classmethod
+    def prepare(cls, folder: Path) -> InterruptedDay:
+        """Run the first day and, in a copy, the second one through the control.
+
+        Raises:
+            RuntimeError: the control failed; the message has its output.
+        """
+        before, uninterrupted = RunDirectory(folder / "before"), RunDirectory(folder / "after")
+        before.path.mkdir(parents=True)
+        dataset = load_dataset("synthetic", scale=SCALE)
+        url = f"sqlite:///{before.source_file}"
+        with step_server.running() as address:
+            environment = {step_server.ENVIRONMENT_VARIABLE: str(address)}
+            fill_source(url, dataset, DAYS[0])
+            _run_control(before, DAYS[0], environment)
+            advance_source(url, dataset, DAYS[1])
+            shutil.copytree(before.path, uninterrupted.path, symlinks=True)
+            _run_control(uninterrupted, DAYS[1], environment)
+        return cls(before, uninterrupted, interval_of(DAYS[1]))
 
     def copy_to(self, folder: Path) -> RunSettings:
         """A fresh copy of the folder before the interval, and the settings to run it there."""
@@ -75,35 +99,100 @@ class Stage:
         shutil.copytree(self.before.path, run.path, symlinks=True)
         return RunSettings(run=run, source_url=f"sqlite:///{run.source_file}")
 
-    def differences(self, run: RunDirectory) -> list[Difference]:
-        """In what a recovered run's warehouse and published copy differ from the one left alone."""
-        copies = [folder.published / "warehouse.duckdb" for folder in (run, self.after)]
-        return [*compare(run.warehouse, self.after.warehouse), *compare(copies[0], copies[1])]
 
-    def times_done(self, run: RunDirectory) -> Counter[str]:
-        """How often each step of the interval was done in a run's folder."""
-        entries = journal.read(run, self.interval)
-        return Counter(entry.step for entry in entries if entry.outcome == journal.SUCCESS)
+class HasServices(Variant, Protocol):
+    """A variant with services that a test can kill."""
+
+    services: dict[str, Service]
 
 
-def prepare_stage(folder: Path) -> Stage:
-    """Run the first day and, in a copy, the second one through the control.
+V = TypeVar("V", bound=HasServices)
 
-    Raises:
-        RuntimeError: the control failed; the message has its output.
+
+@dataclass(frozen=True)
+class InterruptedRun(Generic[V]):
+    """A started variant whose second day a test interrupts; a tool's test adds what is its own.
+
+    Attributes:
+        day: the day, and what must be left in the end.
+        settings: what the variant was started with.
+        variant: the started variant.
     """
-    before, after = RunDirectory(folder / "before"), RunDirectory(folder / "after")
-    before.path.mkdir(parents=True)
-    dataset = load_dataset("synthetic", scale=SCALE)
-    url = f"sqlite:///{before.source_file}"
-    with step_server.running() as address:
-        environment = {step_server.ENVIRONMENT_VARIABLE: str(address)}
-        fill_source(url, dataset, DAYS[0])
-        _run_control(before, DAYS[0], environment)
-        advance_source(url, dataset, DAYS[1])
-        shutil.copytree(before.path, after.path, symlinks=True)
-        _run_control(after, DAYS[1], environment)
-    return Stage(before, after, interval_of(DAYS[1]))
+
+    day: InterruptedDay
+    settings: RunSettings
+    variant: V
+
+    @classmethod
+    @contextmanager
+    def started(cls, variant: V, day: InterruptedDay, folder: Path) -> Iterator[Self]:
+        """Start the variant for the block, in a copy of the folder before the day."""
+        settings = day.copy_to(folder)
+        with started(variant, settings):
+            yield cls(day, settings, variant)
+
+    @property
+    def run(self) -> RunDirectory:
+        """The run's folder."""
+        return self.settings.run
+
+    def service(self, name: str) -> psutil.Process:
+        """The main process of a service of the variant."""
+        return psutil.Process(self.variant.services[name].process.pid)
+
+    def frozen_step(self, step: str) -> AbstractContextManager[psutil.Process]:
+        """Hold the process of a step of the day still for the block."""
+        return frozen_step(self.run, self.day.interval, step)
+
+    def kill_during(
+        self,
+        step: str,
+        victims: Callable[[], Sequence[psutil.Process]],
+        is_detected: Callable[[], bool],
+        *,
+        grace_seconds: float = TIMEOUT_SECONDS,
+    ) -> float | None:
+        """SIGKILL the victims while the step is at work, and wait until the step has ended too.
+
+        Args:
+            step: the step of the day to interrupt.
+            victims: asked while the step is held still.
+            is_detected: whether the tool's own API shows that something has happened.
+            grace_seconds: how long after that the step's process may still be there.
+
+        Returns:
+            After how many seconds ``is_detected`` held; None where it did not in time.
+
+        Raises:
+            TimeoutError: the step did not come to work, or did not end with its client.
+        """
+        with self.frozen_step(step) as process:
+            moment = kill(victims())
+        detected = seconds_until(is_detected, TIMEOUT_SECONDS, since=moment)
+        wait_for(lambda: has_ended(process), f"{step} to end with its client", grace_seconds)
+        return detected
+
+    def differences(self) -> list[Difference]:
+        """Where warehouse and published copy differ from those of the run left alone."""
+        other = self.day.uninterrupted
+        copies = [folder.published / "warehouse.duckdb" for folder in (self.run, other)]
+        return [*compare(self.run.warehouse, other.warehouse), *compare(copies[0], copies[1])]
+
+    def record(self, fault: Fault) -> None:
+        """Write the outcome to the results, then require that the data are equal.
+
+        Raises:
+            AssertionError: they are not; the message lists the differences.
+        """
+        differences = self.differences()
+        write_result(self.variant.name, replace(fault, equal=not differences))
+        if differences:
+            raise AssertionError(report(differences))
+
+    def times_done(self) -> Counter[str]:
+        """How often each step of the day succeeded."""
+        entries = journal.read(self.run, self.day.interval)
+        return Counter(entry.step for entry in entries if entry.outcome == SUCCESS)
 
 
 def _run_control(run: RunDirectory, day: str, environment: dict[str, str]) -> None:
@@ -152,7 +241,7 @@ def kill(processes: Sequence[psutil.Process]) -> float:
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(processes, timeout=PATIENCE_SECONDS)
+    psutil.wait_procs(processes, timeout=TIMEOUT_SECONDS)
     return moment
 
 
@@ -164,18 +253,16 @@ def has_ended(process: psutil.Process) -> bool:
         return True
 
 
-def wait_for(look: Callable[[], T | None], what: str, seconds: float = PATIENCE_SECONDS) -> T:
-    """Look again and again until there is something to see, and return it.
+def wait_for(condition: Callable[[], T | None], what: str, seconds: float = TIMEOUT_SECONDS) -> T:
+    """Poll until the condition gives something true, and return it.
 
     Raises:
-        TimeoutError: there was nothing in time; the message names what was waited for.
+        TimeoutError: it did not in time; the message names what was waited for.
     """
-    deadline = time.monotonic() + seconds
-    while not (seen := look()):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {seconds:g} s for {what}")
-        time.sleep(POLL_SECONDS)
-    return seen
+    found = wait_until(condition, timeout_seconds=seconds, poll_seconds=POLL_SECONDS)
+    if not found:
+        raise TimeoutError(f"waited {seconds:g} s for {what}")
+    return found
 
 
 def seconds_until(
@@ -188,22 +275,18 @@ def seconds_until(
         within: the longest wait, in seconds.
         since: the moment to count from, as ``kill`` returns it; default: now.
     """
-    started = time.monotonic() if since is None else since
-    while not condition():
-        if time.monotonic() - started > within:
-            return None
-        time.sleep(POLL_SECONDS)
-    return round(time.monotonic() - started, 1)
+    began = time.monotonic() if since is None else since
+    left = max(0.0, within - (time.monotonic() - began))
+    holds = wait_until(condition, timeout_seconds=left, poll_seconds=POLL_SECONDS)
+    return round(time.monotonic() - began, 1) if holds else None
 
 
-def note(variant: str, fault: Fault) -> None:
-    """Write the fault to ``benchmarks/results/faults-<variant>.json``, replacing its last note."""
+def write_result(variant: str, fault: Fault) -> None:
+    """Write the fault to ``benchmarks/results/faults-<variant>.json``, replacing an earlier one."""
     file = ROOT / "benchmarks" / "results" / f"faults-{variant}.json"
     earlier = json.loads(file.read_text())["faults"] if file.exists() else []
     faults = {(entry["killed"], entry["during"]): entry for entry in earlier}
     faults[fault.killed, fault.during] = asdict(fault)
     values: dict[str, Any] = {"variant": variant, "faults": list(faults.values())}
-    temporary = hidden_sibling(file)
-    temporary.parent.mkdir(parents=True, exist_ok=True)
-    temporary.write_text(json.dumps(values, indent=2) + "\n")
-    temporary.replace(file)
+    with atomic_file(file) as temporary:
+        temporary.write_text(json.dumps(values, indent=2) + "\n")
