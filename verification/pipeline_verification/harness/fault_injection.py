@@ -53,7 +53,7 @@ class Fault:
     Attributes:
         killed: what got SIGKILL, such as ``the flow-run process``.
         during: the step that was at work.
-        detected_seconds: from SIGKILL until the tool's own API told of it; None for never.
+        detected_seconds: from SIGKILL until the tool's own API showed it; None for never.
         completed_by: ``itself``, or the documented command that completed the run.
         equal: whether the warehouse equals the uninterrupted one, value for value.
     """
