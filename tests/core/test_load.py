@@ -193,3 +193,17 @@ def test_a_newer_row_wins_over_a_greater_one(tmp_path: Path) -> None:
         with fresh_warehouse(tmp_path) as folder:
             ((_, user, _, referrer, _, _, updated_at),) = load(folder, order)["page_views"]
         assert (user, referrer, updated_at) == (1, "x", START + timedelta(minutes=2))
+
+
+def test_an_interval_that_is_loaded_again_is_noted_once(tmp_path: Path) -> None:
+    """Each table has one note for each interval, with the rows of the latest load."""
+    interval = DataInterval(START, START + HOUR)
+    for versions in ([("a", 1, "x", 1)], [("a", 1, "x", 1), ("b", 1, "x", 1)]):
+        write_page_views(tmp_path, 0, versions)
+        load(tmp_path, [interval])
+    with duckdb.connect(str(RunDirectory(tmp_path).warehouse), read_only=True) as connection:
+        noted = connection.execute(
+            "SELECT table_name, row_count FROM raw.loaded_intervals ORDER BY ALL"
+        ).fetchall()
+    expected = {table.name: 2 if table is PAGE_VIEWS else 0 for table in TABLES}
+    assert noted == sorted(expected.items())

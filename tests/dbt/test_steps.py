@@ -157,6 +157,23 @@ def test_a_broken_project_is_refused(
         steps.resolve("dbt_run_staging")(broken.context())
 
 
+def test_a_step_that_cannot_start_leaves_no_results_of_an_earlier_attempt(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Whoever reads a step's results after a failure never finds those of an earlier success."""
+    context = shop.context()
+    steps.resolve("dbt_run_staging")(context)
+    results = shop.run.dbt_results("staging", context.interval)
+    assert results.exists()
+    project = tmp_path / "project"
+    shutil.copytree(PROJECT, project)
+    (project / "models" / "broken.sql").write_text("select * from {{ ref('nowhere') }}")
+    monkeypatch.setenv("PIPELINE_DBT_PROJECT", str(project))
+    with pytest.raises(PipelineError, match="nowhere"):
+        steps.resolve("dbt_run_staging")(context)
+    assert not results.exists()
+
+
 def test_forked_steps_need_not_parse(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The step server parsed the project for every run folder, and a later change is seen."""
     project = tmp_path / "project"

@@ -70,6 +70,17 @@ def test_a_run_again_hides_the_run_before() -> None:
     assert journal.elapsed_seconds([]) is None
 
 
+def test_a_failed_attempt_is_not_the_latest_run_of_a_step() -> None:
+    """A step that failed in the newest run is not in it, also where it succeeded before."""
+    entries = [
+        entry("check_source_freshness", 0),
+        entry("load_raw", 1),
+        entry("check_source_freshness", 30),
+        entry("load_raw", 31, outcome="failed"),
+    ]
+    assert [e.step for e in journal.latest_run(entries)] == ["check_source_freshness"]
+
+
 @given(whole=st.lists(st.dictionaries(st.text(), st.text())), cut=st.integers(0, 60))
 def test_a_torn_line_costs_only_itself(
     tmp_path_factory: pytest.TempPathFactory, whole: list[dict[str, str]], cut: int

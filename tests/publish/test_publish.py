@@ -394,3 +394,12 @@ def test_times_of_the_manifest_are_utc(context: StepContext) -> None:
     newest = Manifest.read(context.run.published).newest_interval
     assert newest == small_warehouse.INTERVAL
     assert newest.end.utcoffset() == timedelta(0)
+
+
+def test_readers_see_times_in_utc(context: StepContext) -> None:
+    """Times of the published copy are read in UTC, whatever the machine's time zone is."""
+    publish(context)
+    with open_published(context.run) as copy:
+        assert copy.connection.execute("SELECT current_setting('TimeZone')").fetchall() == [
+            ("UTC",)
+        ]
