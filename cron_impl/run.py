@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 
 
 class Cron:
-    """The control: no services; the record is what ``pipeline.py`` leaves on disk."""
+    """The control: no services; ``pipeline.py`` writes the record to disk."""
 
     name = "cron"
     packages: Sequence[str] = ("tenacity",)
@@ -44,7 +44,7 @@ class Cron:
         """Start ``pipeline.py`` once for all intervals; it stops at the first failure.
 
         Raises:
-            PipelineError: it ended before it began the first interval.
+            PipelineError: it ended before the first interval started.
         """
         run = self._settings.run
         for interval in intervals:
@@ -71,9 +71,10 @@ class Cron:
         """Nothing was started."""
 
     def _interval_run(self, interval: DataInterval) -> IntervalRun:
-        """What the pipeline noted; a run that was killed is a failed one."""
+        """The record that the pipeline wrote."""
         text = self._settings.run.interval_record(interval).read_text()
         interval_run = interval_run_from_json(json.loads(text))
+        # A killed run leaves a record that says running.
         return (
             replace(interval_run, state=FAILED) if interval_run.state == RUNNING else interval_run
         )

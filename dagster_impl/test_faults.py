@@ -33,7 +33,9 @@ from pipeline_verification.harness.fault_injection import (
 from run import CODE_SERVER, Dagster
 
 ITSELF = "itself"
-SLOW_START_SECONDS = 15.0  # after that daemon and webserver have noticed that nobody answers
+SLOW_START_SECONDS = (
+    15.0  # by then daemon and webserver have noticed that the code server does not answer
+)
 RESUMED = "python dagster_impl/run.py --resume"
 EVENTS = """query ($id: ID!) {
   answer: runOrError(runId: $id) { ... on Run { eventConnection { events {
@@ -47,7 +49,7 @@ class InterruptedDagster(InterruptedRun[Dagster]):
     """How Dagster's processes are found, and how its API shows a failure."""
 
     def launch(self) -> str:
-        """Have the second day run; the run's id."""
+        """Launch the run of the second day; return its id."""
         return self.variant.client.launch(DAYS[1])
 
     def shown(self, run_id: str) -> Run:
@@ -79,12 +81,12 @@ class InterruptedDagster(InterruptedRun[Dagster]):
         return self.process(run_id, "Executing steps using multiprocess executor")
 
     def slow_start(self, name: str) -> None:
-        """Hold a service that was just started again, while the others are kept up."""
+        """Suspend a service that was just restarted, and restart the others if they exit."""
         process = self.service(name)
         process.suspend()
         deadline = time.monotonic() + SLOW_START_SECONDS
         while time.monotonic() < deadline:
-            self.variant.keep_up()
+            self.variant.restart_exited_services()
             time.sleep(POLL_SECONDS)
         process.resume()
 
@@ -154,7 +156,7 @@ def test_a_run_that_died_with_its_code_server_is_resumed(interrupted: Interrupte
     run_id = interrupted.launch()
 
     def is_detected() -> bool:
-        interrupted.variant.keep_up()
+        interrupted.variant.restart_exited_services()
         return interrupted.has_failed(run_id)
 
     code_server = interrupted.service(CODE_SERVER)
@@ -169,7 +171,7 @@ def test_a_run_that_died_with_its_code_server_is_resumed(interrupted: Interrupte
 def test_an_interval_waits_for_the_code_server(interrupted: InterruptedDagster) -> None:
     """One that is triggered while the code server is away is launched once it is there again."""
     kill([interrupted.service(CODE_SERVER)])
-    interrupted.variant.keep_up()
+    interrupted.variant.restart_exited_services()
     interrupted.slow_start(CODE_SERVER)
     assert interrupted.variant.run_interval(interrupted.day.interval).state == SUCCESS
     assert interrupted.differences() == []
