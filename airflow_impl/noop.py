@@ -27,7 +27,7 @@ def step(specification: StepSpecification) -> XComArg:
 
 
 @dag(
-    dag_id="ecommerce_pipeline",
+    dag_id="ecommerce_pipeline",  # the same as the pipeline's, as run.py triggers it by its id
     schedule=UtcDays(delay=timedelta(hours=6)),
     start_date=datetime(2017, 1, 1, tzinfo=UTC),
     catchup=False,

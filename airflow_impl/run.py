@@ -95,6 +95,7 @@ class Airflow:
         self.api = self._stack.enter_context(closing(Api(address)))
         self._start_service("dag-processor", environment, logs)
         self._stack.callback(self._wait_for_callbacks)
+        # The scheduler's log server would listen on all interfaces. The API server reads the files.
         self._start_service("scheduler --skip-serve-logs", environment, logs)
         self._stack.callback(self._wait_for_callback_request)
         _wait_for_start(self._is_healthy, "Airflow is not healthy", logs)
@@ -142,7 +143,7 @@ class Airflow:
             "from_date": intervals[0].start.isoformat(),
             "to_date": intervals[-1].start.isoformat(),
             "max_active_runs": 1,
-            "reprocess_behavior": "completed",
+            "reprocess_behavior": "completed",  # the default would skip intervals that have a run
         }
         path = f"/api/v2/backfills/{self.api.post('/api/v2/backfills', body)['id']}"
         self.wait_until(lambda: self.api.get(path)["completed_at"] is not None)

@@ -54,13 +54,14 @@ def new_password(home: Path) -> str:
     """Create Airflow's home folder (mode 0700) with a random password for its one user."""
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     password = secrets.token_urlsafe(16)
-    (home / PASSWORDS).touch(mode=0o600)
+    (home / PASSWORDS).touch(mode=0o600)  # before the password is in it
     (home / PASSWORDS).write_text(json.dumps({USER: password}))
     return password
 
 
 def dags_folder(home: Path, pipeline: str) -> Path:
     """A folder for Airflow to parse that contains a link to one Dag file and nothing else."""
+    # Only one of pipeline.py and noop.py: their Dags have the same id.
     folder = home / "dags"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
@@ -74,6 +75,7 @@ def airflow_environment(
     """The variables that every service gets: Airflow's settings, connections and variables."""
     logs = settings.run.path / "logs" / "airflow"
     address = f"http://127.0.0.1:{port}"
+    # SQLAlchemy takes the driver from the scheme, and would otherwise look for psycopg2.
     database = database_url.replace("postgresql://", "postgresql+psycopg://", 1)
     options = {
         "core.dags_folder": dags,
@@ -81,7 +83,7 @@ def airflow_environment(
         "core.load_examples": False,
         "core.dags_are_paused_at_creation": False,
         "core.executor": "LocalExecutor",
-        "core.parallelism": 4,
+        "core.parallelism": 4,  # worker processes; the default is 32
         "core.execution_api_server_url": f"{address}/execution/",
         "core.fernet_key": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
         "core.simple_auth_manager_users": f"{USER}:admin",

@@ -47,6 +47,7 @@ class Cron:
             PipelineError: it ended before the first interval started.
         """
         run = self._settings.run
+        # The record of an earlier run must not pass for one of this run.
         for interval in intervals:
             run.interval_record(interval).unlink(missing_ok=True)
         log = run.path / "logs" / "cron.log"
@@ -62,10 +63,10 @@ class Cron:
                 stdin=subprocess.DEVNULL,
                 check=False,
             )
-        begun = [interval for interval in intervals if run.interval_record(interval).exists()]
-        if not begun:
+        started = [interval for interval in intervals if run.interval_record(interval).exists()]
+        if not started:
             raise PipelineError(f"{self._pipeline.name} ended before its first step", f"read {log}")
-        return [self._interval_run(interval) for interval in begun]
+        return [self._interval_run(interval) for interval in started]
 
     def stop(self) -> None:
         """Nothing was started."""

@@ -75,6 +75,7 @@ class Client:
                 raise PipelineError(
                     f"Dagster cannot load the pipeline: {loaded['message']}", "fix pipeline.py"
                 )
+            # The entry has neither location nor error until the code has been loaded.
             if entry["loadStatus"] != "LOADED" or not loaded:
                 return False
         daemons = values["instance"]["daemonHealth"]["allDaemonStatuses"]

@@ -252,7 +252,7 @@ def publish(context: AssetContext, pipeline: Pipeline) -> dg.MaterializeResult:
     ),
 )
 def refresh_dashboard(context: AssetContext, pipeline: Pipeline) -> dg.MaterializeResult:
-    """Replace the dashboard's page, made from the published copy."""
+    """Replace the dashboard's page, generated from the published copy."""
     step, result = pipeline.run(context)
     return catalog.written(result, step.run.dashboard)
 

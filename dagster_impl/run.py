@@ -77,7 +77,7 @@ class Dagster:
             **self._stack.enter_context(shared_step_server(self._pipeline)),
             "DAGSTER_HOME": str(self._home),
             "DAGSTER_DISABLE_TELEMETRY": "1",
-            "PYTHONPATH": str(HERE),
+            "PYTHONPATH": str(HERE),  # pipeline.py imports its neighbours, wherever run.py starts
         }
         self._code_port, web = free_port(), free_port()
         code = str(self._code_port)
@@ -267,14 +267,14 @@ def _interval_run(interval: DataInterval, attempts: Sequence[Run]) -> IntervalRu
 
 def _step_run(stats: Mapping[str, Any], earlier_attempts: int) -> StepRun:
     status = stats["status"] or "none"
-    begun = [] if status == "SKIPPED" else stats["attempts"]
+    started = [] if status == "SKIPPED" else stats["attempts"]
     open_attempts = int(status == "IN_PROGRESS")
     return StepRun(
         name=stats["stepKey"],
         state=STATES.get(status, RUNNING),
         tool_state=status,
-        attempts=earlier_attempts + len(begun) + open_attempts,
-        started_at=_time(begun[-1]["startTime"] if begun else stats["startTime"]),
+        attempts=earlier_attempts + len(started) + open_attempts,
+        started_at=_time(started[-1]["startTime"] if started else stats["startTime"]),
         ended_at=_time(stats["endTime"]),
     )
 

@@ -127,7 +127,7 @@ def test_a_killed_step_is_tried_again(interrupted: InterruptedDagster, step: str
 
 
 def test_a_killed_run_is_resumed(interrupted: InterruptedDagster) -> None:
-    """Its steps end with it; the code server sees it, and a second run goes on where it was."""
+    """Its steps end with it; the code server detects that, and a second run resumes there."""
     step = "dbt_run_staging"
     run_id = interrupted.launch()
     with interrupted.frozen_step(step):
@@ -141,7 +141,7 @@ def test_a_killed_run_is_resumed(interrupted: InterruptedDagster) -> None:
 
 
 def test_a_run_outlives_daemon_and_webserver(interrupted: InterruptedDagster) -> None:
-    """While they are away the steps go on; nothing is done twice."""
+    """While they are down the steps keep running; nothing is done twice."""
     step = "dbt_test_staging"
     run_id = interrupted.launch()
     with interrupted.frozen_step(step):
@@ -169,7 +169,7 @@ def test_a_run_that_died_with_its_code_server_is_resumed(interrupted: Interrupte
 
 
 def test_an_interval_waits_for_the_code_server(interrupted: InterruptedDagster) -> None:
-    """One that is triggered while the code server is away is launched once it is there again."""
+    """An interval triggered while the code server is down is launched once it is up again."""
     kill([interrupted.service(CODE_SERVER)])
     interrupted.variant.restart_exited_services()
     interrupted.slow_start(CODE_SERVER)
@@ -178,7 +178,7 @@ def test_an_interval_waits_for_the_code_server(interrupted: InterruptedDagster) 
 
 
 def test_after_a_power_cut_the_interval_is_run_again(interrupted: InterruptedDagster) -> None:
-    """Nothing is left to see the death; the services' next start gives up what was unfinished."""
+    """No process is left to detect it; the services' next start cancels the unfinished run."""
     step = "dbt_run_marts"
     run_id = interrupted.launch()
     with interrupted.frozen_step(step):
@@ -198,8 +198,8 @@ def test_a_backfill_run_twice_leaves_the_same_tables(tmp_path: Path) -> None:
     control.path.mkdir()
     fill_source(f"sqlite:///{control.source_file}", load_dataset("synthetic"), "2025-01-07")
     shutil.copytree(control.path, run.path)
-    left_alone = run_control(control.path, *map(str, week))
-    assert left_alone.returncode == 0, left_alone.stderr
+    undisturbed = run_control(control.path, *map(str, week))
+    assert undisturbed.returncode == 0, undisturbed.stderr
     settings = RunSettings(run=run, source_url=f"sqlite:///{run.source_file}")
     with started(Dagster(), settings) as variant:
         for _ in range(2):

@@ -47,6 +47,7 @@ class PrefectApi:
     def create_run(self, flow: str, deployment: str, parameters: Json) -> str:
         """Run a deployment now; return the id of the new flow run."""
         found = self._request("GET", f"/deployments/name/{flow}/{deployment}")
+        # The key lets _request repeat this request without a second flow run.
         body = {"parameters": parameters, "idempotency_key": str(uuid4())}
         run = self._request("POST", f"/deployments/{found['id']}/create_flow_run", body)
         return str(run["id"])
@@ -102,8 +103,8 @@ class PrefectApi:
 
     def _request(self, method: str, path: str, body: Json | None = None) -> Any:  # noqa: ANN401
         """Send a request, and retry it while the server's database is locked (status 503)."""
-        # SQLite allows one writer, so the server often answers 503 while a flow runs. Repeating a
-        # request is safe: the one that creates a flow run has an idempotency key.
+        # SQLite allows one writer, so the server often answers 503 while a flow runs. A request can
+        # be repeated: the only one that creates something has an idempotency key.
         deadline = time.monotonic() + BUSY_SECONDS
         while True:
             response = self._client.request(method, path, json=body)

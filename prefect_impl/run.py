@@ -118,6 +118,8 @@ class Prefect:
                 run = self.api.read_run(run_id)
             except httpx.TransportError:
                 continue  # the server was just restarted
+            # An automation resumes a crashed run until it has started MAX_ATTEMPTS times, but not a
+            # run that crashed before its first start.
             resumes = run["state_type"] == "CRASHED" and 0 < run["run_count"] < MAX_ATTEMPTS
             if run["state_type"] in STATES and not resumes:
                 return
@@ -170,8 +172,8 @@ def prefect_environment(settings: RunSettings, address: str, auth: str) -> dict[
         "DO_NOT_TRACK": "1",
         "PREFECT_API_AUTH_STRING": auth,
         "PREFECT_API_URL": f"{address}/api",
-        # Off by default; 30 s is the shortest. Without heartbeats nothing notices a flow run that
-        # died together with its worker.
+        # Prefect's minimum; the default of 180 s is longer than the automation's SILENCE_SECONDS.
+        # Only missing heartbeats reveal a flow run that died together with its worker.
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
         "PREFECT_HOME": str(home),
         "PREFECT_PROFILES_PATH": str(home / "profiles.toml"),
@@ -196,7 +198,7 @@ def prefect_environment(settings: RunSettings, address: str, auth: str) -> dict[
 def _new_password(file: Path) -> str:
     """A random password, also written to a private file for the users of the web pages."""
     password = secrets.token_urlsafe(16)
-    file.touch(mode=0o600)
+    file.touch(mode=0o600)  # before the password is in it
     file.write_text(password)
     return password
 
