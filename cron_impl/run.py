@@ -1,4 +1,4 @@
-"""Runs the control as cron would: ``pipeline.py`` in a process of its own for each interval.
+"""Runs the control as cron would: ``pipeline.py`` in a separate process for each interval.
 
 python cron_impl/run.py --days 3
 """

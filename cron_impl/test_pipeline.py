@@ -110,7 +110,7 @@ def test_a_failed_staging_test_stops_the_marts(
     assert attempts["dbt_test_staging"] == 1
 
 
-def test_a_source_that_is_away_is_tried_again(
+def test_an_unreachable_source_is_tried_again(
     run: RunDirectory, environment: dict[str, str]
 ) -> None:
     """An unreachable source is tried three times in all before the run fails."""
@@ -135,7 +135,7 @@ def test_two_runs_never_overlap(run: RunDirectory, environment: dict[str, str]) 
 def test_several_intervals_run_in_one_process(
     run: RunDirectory, environment: dict[str, str]
 ) -> None:
-    """A backfill names its intervals; each gets a record of its own."""
+    """A backfill names its intervals; each gets its own record."""
     done = run_control(run.path, FIRST_DAY, SECOND_DAY, environment=environment)
     assert done.returncode == 0, done.stderr
     assert [recorded(run, day).state for day in (FIRST_DAY, SECOND_DAY)] == ["success"] * 2

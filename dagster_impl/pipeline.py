@@ -63,7 +63,7 @@ class Pipeline(dg.ConfigurableResource[None]):
         return StepContext.from_environment(interval, environment)
 
     def run(self, context: AssetContext | CheckContext) -> tuple[StepContext, StepResult]:
-        """Run the current step in a process of its own, which dies with this one."""
+        """Run the current step in a separate process, which ends with this one."""
         end_with_run()
         step_context = self.step_context(context.partition_key)
         try:

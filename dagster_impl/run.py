@@ -111,8 +111,8 @@ class Dagster:
 
     def stop(self) -> None:
         """Stop daemon, webserver, code server and step server, in this order."""
-        # The daemon launches runs, and would retry those that end with the code server, whose
-        # children they are.
+        # A run's process is a child of the code server and ends with it. A daemon that is still up
+        # would then retry the run.
         with self._stack:
             for name in (DAEMON, WEBSERVER, CODE_SERVER):
                 if name in self.services:

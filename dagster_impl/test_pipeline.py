@@ -289,7 +289,7 @@ def test_a_stale_source_is_a_failed_check_that_blocks_the_extracts(
     assert "stale" in str(checks[0].description)
 
 
-def test_a_source_that_is_away_is_tried_again(run: RunDirectory) -> None:
+def test_an_unreachable_source_is_tried_again(run: RunDirectory) -> None:
     """An unreachable source is tried three times in all before the run fails."""
     url = f"postgresql://reader@127.0.0.1:{free_port()}/shop"
     result = dg.materialize(

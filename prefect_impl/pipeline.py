@@ -74,7 +74,7 @@ def is_retryable(_: Task[..., Any], __: TaskRun, state: State[Any]) -> bool:
     retry_condition_fn=is_retryable,
 )
 def run(step: str, context: StepContext) -> Rows:
-    """Run one step of the specification in a process of its own, which dies with this one."""
+    """Run one step of the specification in a separate process, which ends with this one."""
     result = run_step(step, context)
     print(dict(result.rows), dict(result.details))  # noqa: T201 (log_prints makes it a log)
     return dict(result.rows)

@@ -1,4 +1,4 @@
-"""The flow under Prefect's test harness: a server of its own, real steps, real data."""
+"""The flow under Prefect's test harness: its own server, real steps, real data."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ def test_only_a_crash_that_is_not_resumed_notifies(
     assert len(sent) == messages
 
 
-def test_a_source_that_is_away_is_tried_again(
+def test_an_unreachable_source_is_tried_again(
     run: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An unreachable source is tried three times in all before the run fails."""
