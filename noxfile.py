@@ -128,11 +128,12 @@ def smoke(session: nox.Session, version: str) -> None:
     session.log(f"two days of {CONTROL} on {python}")
     environment = Path(session.cache_dir).parent / f"smoke-{version}"
     run_dir = ROOT / "runs" / f"smoke-{version}"
-    _nox(
-        session,
-        *("-s", CONTROL, "--force-python", python, "--envdir", str(environment)),
+    command = [
+        *(sys.executable, "-m", "nox", "-s", CONTROL),
+        *("--force-python", python, "--envdir", str(environment)),
         *("--", "--days", "2", "--run-dir", str(run_dir)),
-    )
+    ]
+    session.run(*command, external=True, silent=True, **GRACEFUL_STOP)
 
 
 @nox.session(default=False)
@@ -253,7 +254,7 @@ def _test_shared_parts(session: nox.Session) -> None:
 def _build_variants(session: nox.Session) -> None:
     """Build the environments of all variants; one that cannot be built does not stop the others."""
     module = ("-m", "pipeline_verification.harness.environment_builds")
-    session.run("python", *module, env=BUILDS, **GRACEFUL_STOP)
+    session.run_install("python", *module, env=BUILDS, **GRACEFUL_STOP)
 
 
 def _find_python(version: str) -> str | None:
@@ -271,17 +272,12 @@ def _starts(python: str) -> bool:
 
 def _test_variant(session: nox.Session, name: str, *tests: str) -> None:
     """Run tests of a variant's folder in the environment that `nox -s NAME` uses."""
-    _nox(session, "-s", name, "--install-only")
+    install = [sys.executable, "-m", "nox", "-s", name, "--install-only"]
+    session.run_install(*install, external=True, silent=True, **GRACEFUL_STOP)
     python = Path(session.cache_dir).parent / name / "bin" / "python"
     path = f"pythonpath={VARIANTS[name].folder}"
     pytest = [str(python), "-m", "pytest", "-q", *tests, "-o", path]
     session.run(*pytest, *session.posargs, env=QUIET, external=True)
-
-
-def _nox(session: nox.Session, *arguments: str) -> None:
-    """Run nox itself, whose output shows only when it fails."""
-    command = [sys.executable, "-m", "nox", *arguments]
-    session.run(*command, external=True, silent=True, **GRACEFUL_STOP)
 
 
 def _pytest(session: nox.Session, *arguments: str) -> None:

@@ -1,4 +1,4 @@
-"""Takes the pictures of the tools' own pages: runs two days for real and looks with a browser.
+"""Takes the pictures of the tools' user interfaces: runs two days, then opens them in a browser.
 
 python docs/screenshots.py [VARIANT…]
 """
@@ -30,17 +30,17 @@ from website.tools import Screen, Tool, tools
 IMAGES = Path(__file__).parent / "pages" / "images"
 DAYS = ("2025-01-01", "2025-01-02")
 SIZE: ViewportSize = {"width": 1280, "height": 800}
-MOST_BYTES = 200_000
+MAX_BYTES = 200_000
 WAIT_MILLISECONDS = 120_000
-SETTLE_MILLISECONDS = 8000  # what a page draws step by step, such as a graph, is complete
-LOCAL = "file:"  # of a path: below the run's folder, not on the tool's server
+SETTLE_MILLISECONDS = 8000  # a page may still draw a graph after its selector is visible
+LOCAL = "file:"  # a path with this prefix is a file of the run's folder, not a page of a server
 
 
 def main(arguments: Sequence[str]) -> int:
     """Take the pictures of the tools named, or of all."""
     parser = argparse.ArgumentParser(prog="nox -s screenshots --", description=__doc__)
     every = {tool.name: tool for tool in tools()}
-    parser.add_argument("variant", nargs="*", help=f"of {', '.join(every)}; default: all")
+    parser.add_argument("variant", nargs="*", help=f"any of {', '.join(every)}; default: all")
     names = parser.parse_args(arguments).variant or list(every)
     IMAGES.mkdir(parents=True, exist_ok=True)
     try:
@@ -66,10 +66,10 @@ def take(tool: Tool) -> None:
     with tempfile.TemporaryDirectory() as folder:
         run = RunDirectory(Path(folder) / tool.name)
         run.path.mkdir()
-        url = f"sqlite:///{run.source_file}"
+        settings = RunSettings(run, f"sqlite:///{run.source_file}")
         variant = RemoteVariant(tool.name, run.path / "host.log")
-        with started(variant, RunSettings(run, url), say), browser.chromium() as chromium:
-            run_id = _run_two_days(variant, RunSettings(run, url))
+        with started(variant, settings, say), browser.chromium() as chromium:
+            run_id = _run_two_days(variant, settings)
             address = next(iter(variant.addresses.values()), "")
             try:
                 page = _signed_in(chromium, tool, address, run)
@@ -77,14 +77,14 @@ def take(tool: Tool) -> None:
                     _picture(page, screen, _address(screen, address, run, run_id), tool)
             except BrowserError as error:
                 reason = str(error).splitlines()
-                mend = f"mend {tool.folder / 'site.toml'}"
+                hint = f"fix {tool.folder / 'site.toml'}"
                 raise PipelineError(
-                    f"a page does not come: {reason[0]} {reason[-1]}", mend
+                    f"a page cannot be shown: {reason[0]} {reason[-1]}", hint
                 ) from None
 
 
 def _run_two_days(variant: RemoteVariant, settings: RunSettings) -> str:
-    """Run both days; the last run's id in the tool."""
+    """Run both days; return the tool's id of the last run."""
     empty_source(settings.source_url)
     session = RunSession(variant, settings, load_dataset("synthetic"))
     runs = session.run_day_by_day(map(DataInterval.parse, DAYS))
@@ -94,26 +94,26 @@ def _run_two_days(variant: RemoteVariant, settings: RunSettings) -> str:
 
 
 def _signed_in(chromium: Browser, tool: Tool, address: str, run: RunDirectory) -> Page:
-    """A page that is signed in with the form that ``sign_in`` describes, where there is one."""
+    """A page, signed in with the form that ``sign_in`` describes, if any."""
     page = chromium.new_page(viewport=SIZE, color_scheme="light")
     page.set_default_timeout(WAIT_MILLISECONDS)
     for key, value in tool.local_storage.items():
         page.add_init_script(f"localStorage.setItem({json.dumps(key)}, {json.dumps(value)})")
-    if told := tool.sign_in:
-        words = {"user": told["user"], "password": _password(run.tool_home, told)}
-        page.goto(address + told["form"])
-        for selector, text in told["fields"].items():
-            page.fill(selector, text.format(**words))
-        page.click(told["submit"])
-        page.wait_for_selector(told["wait"])
+    if sign_in := tool.sign_in:
+        values = {"user": sign_in["user"], "password": _password(run.tool_home, sign_in)}
+        page.goto(address + sign_in["form"])
+        for selector, text in sign_in["fields"].items():
+            page.fill(selector, text.format(**values))
+        page.click(sign_in["submit"])
+        page.wait_for_selector(sign_in["wait"])
     return page
 
 
-def _password(home: Path, told: Mapping[str, Any]) -> str:
-    """The whole text of the file that holds it, or the value for the user where it is JSON."""
-    file = home / told["password_file"]
+def _password(home: Path, sign_in: Mapping[str, Any]) -> str:
+    """The password in the tool's file: its whole text, or in a JSON file the user's value."""
+    file = home / sign_in["password_file"]
     text = file.read_text()
-    return str(json.loads(text)[told["user"]]) if file.suffix == ".json" else text.strip()
+    return str(json.loads(text)[sign_in["user"]]) if file.suffix == ".json" else text.strip()
 
 
 def _address(screen: Screen, address: str, run: RunDirectory, run_id: str) -> str:
@@ -130,9 +130,9 @@ def _picture(page: Page, screen: Screen, address: str, tool: Tool) -> None:
     page.wait_for_timeout(SETTLE_MILLISECONDS)
     target = IMAGES / f"{tool.name}-{screen.name}.png"
     picture = page.screenshot()
-    if len(picture) > MOST_BYTES:
+    if len(picture) > MAX_BYTES:
         raise PipelineError(
-            f"{target.name} would have {len(picture):,} bytes, above {MOST_BYTES:,}",
+            f"{target.name} would have {len(picture):,} bytes, above {MAX_BYTES:,}",
             "show less on it",
         )
     target.write_bytes(picture)

@@ -35,7 +35,7 @@ SECRET = "s3cret-and-unique"  # noqa: S105 (what must never be printed)
 def good_run(
     tmp_path_factory: pytest.TempPathFactory, step_server_environment: dict[str, str]
 ) -> Path:
-    """A folder whose first day succeeded and whose source stands at the end of the second."""
+    """A folder whose first day succeeded and whose source has reached the end of the second."""
     folder = tmp_path_factory.mktemp("good") / "run"
     folder.mkdir()
     url = f"sqlite:///{RunDirectory(folder).source_file}"

@@ -24,7 +24,7 @@ with exclusive(Path(sys.argv[1])):
 
 
 def test_the_second_run_is_refused_and_the_first_named(tmp_path: Path) -> None:
-    """A held lock is refused at once by a line that names its holder's process."""
+    """A lock that another process has is refused by a line that names its process."""
     path = tmp_path / "lock"
     refused = pytest.raises(PipelineError, match=rf"process {os.getpid()}\)")
     with exclusive(path), refused, exclusive(path):

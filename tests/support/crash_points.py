@@ -34,7 +34,9 @@ _HERE = Path(__file__).parent
 
 def environment(point: str | None = None) -> dict[str, str]:
     """The variables with which a Python process installs the hook; armed where a point is named."""
-    path = os.pathsep.join([str(_HERE / "crash_hook"), str(_HERE.parent)])
+    inherited = os.environ.get("PYTHONPATH", "")
+    folders = (str(_HERE / "crash_hook"), str(_HERE.parent), inherited)
+    path = os.pathsep.join(filter(None, folders))
     return {"PYTHONPATH": path, **({VARIABLE: point} if point else {})}
 
 

@@ -10,10 +10,9 @@ from typing import Any
 
 from ecommerce_pipeline.files import json_lines
 from ecommerce_pipeline.interval import DataInterval
+from ecommerce_pipeline.interval_run import SUCCESS
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.specification import STEP_NAMES
-
-SUCCESS = "success"
 
 
 @dataclass(frozen=True, slots=True)

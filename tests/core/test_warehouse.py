@@ -1,0 +1,71 @@
+"""Opening the warehouse, and transactions on it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.storage import warehouse
+
+HOLD = """
+import sys, duckdb
+connection = duckdb.connect(sys.argv[1])
+print("held", flush=True)
+sys.stdin.readline()
+connection.close()
+"""
+
+
+@contextmanager
+def another_process_has_it_open(path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that has the file open until its input gets a line."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process
+        process.kill()
+
+
+def test_a_failed_transaction_leaves_nothing(tmp_path: Path) -> None:
+    """What a block did before it raised is rolled back, and the error gets through."""
+    with warehouse.connect(tmp_path / "warehouse.duckdb") as connection:
+        connection.execute("CREATE TABLE numbers (number INTEGER)")
+        with pytest.raises(ValueError, match="half-way"), warehouse.transaction(connection):  # noqa: PT012
+            connection.execute("INSERT INTO numbers VALUES (1)")
+            raise ValueError("half-way")
+        with warehouse.transaction(connection):
+            connection.execute("INSERT INTO numbers VALUES (2)")
+        assert connection.execute("FROM numbers").fetchall() == [(2,)]
+
+
+def test_times_are_read_in_utc(tmp_path: Path) -> None:
+    """The session's time zone is UTC, whatever the machine's is."""
+    with warehouse.connect(tmp_path / "warehouse.duckdb") as connection:
+        assert connection.execute("SELECT current_setting('TimeZone')").fetchall() == [("UTC",)]
+
+
+def test_a_locked_warehouse_is_waited_for(tmp_path: Path) -> None:
+    """While another process has the file open, opening waits until it is closed."""
+    path = tmp_path / "warehouse.duckdb"
+    with another_process_has_it_open(path) as process:
+        opening = warehouse.connect(path, wait_seconds=0)
+        with pytest.raises(PipelineError, match="is locked by process") as caught, opening:
+            pass
+        assert str(process.pid) in caught.value.message
+        assert caught.value.retryable
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+        with warehouse.connect(path, wait_seconds=60):
+            pass
