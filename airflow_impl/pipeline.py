@@ -33,6 +33,7 @@ from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution import step_client
 from ecommerce_pipeline.interval import DataInterval
+from ecommerce_pipeline.interval_run import SUCCESS
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.specification import EXTRACT_STEPS, MAX_PARALLEL_STEPS, STEP_BY_NAME
 from ecommerce_pipeline.storage import journal
@@ -111,7 +112,7 @@ def notify_failure(context: Context) -> None:
     """Notify once for each failed run at which step it failed and why."""
     run_context = step_context(context)
     attempts = journal.read(run_context.run, run_context.interval)
-    failed = [attempt for attempt in attempts if attempt.outcome != journal.SUCCESS]
+    failed = [attempt for attempt in attempts if attempt.outcome != SUCCESS]
     task, reason = context["ti"].task_id, str(context.get("reason"))
     # Airflow's reason is general; the journal has the step's own message. A mapped extract is the
     # task "extract", and its step "extract_orders", hence the comparison by prefix.

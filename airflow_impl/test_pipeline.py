@@ -29,6 +29,7 @@ from ecommerce_pipeline.context import RunSettings
 from ecommerce_pipeline.datasets import load_dataset
 from ecommerce_pipeline.execution import step_server
 from ecommerce_pipeline.interval import DataInterval
+from ecommerce_pipeline.interval_run import SUCCESS
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.specification import EXTRACT_STEPS, STEP_BY_NAME, STEP_NAMES, STEPS
 from ecommerce_pipeline.storage import journal
@@ -284,7 +285,7 @@ def test_a_failed_staging_test_stops_the_marts(dag: DAG, run: RunDirectory) -> N
     after = STEP_NAMES[STEP_NAMES.index("dbt_test_staging") + 1 :]
     assert {seen[step] for step in after} == {"upstream_failed"}
     assert not run.published.exists()
-    attempts = [e.step for e in journal.read(run) if e.outcome != journal.SUCCESS]
+    attempts = [e.step for e in journal.read(run) if e.outcome != SUCCESS]
     assert attempts == ["dbt_test_staging"]
 
 

@@ -37,6 +37,7 @@ from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution.step_client import run_step
 from ecommerce_pipeline.interval import DAY, DataInterval, days
+from ecommerce_pipeline.interval_run import SUCCESS
 from ecommerce_pipeline.specification import EXTRACT_STEPS, MAX_PARALLEL_STEPS, STEP_BY_NAME
 from ecommerce_pipeline.storage import journal
 
@@ -124,7 +125,7 @@ def notify_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -
     started = flow_run.start_time or interval.end
     attempts = [a for a in journal.read(context.run, interval) if a.started_at >= started]
     outcomes = {attempt.step: attempt.outcome for attempt in attempts}
-    failed = [step for step, outcome in outcomes.items() if outcome != journal.SUCCESS]
+    failed = [step for step, outcome in outcomes.items() if outcome != SUCCESS]
     steps.notify_failure(context, step=", ".join(failed), reason=state.message or "")
 
 
