@@ -1,4 +1,4 @@
-"""Airflow's REST API, as far as the run needs it."""
+"""A client of the part of Airflow's REST API that ``run.py`` uses."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ Values = dict[str, Any]
 
 
 class UnreachableError(Exception):
-    """Nobody answers: the API server is starting, or starting again."""
+    """The API server does not answer, for example because it is starting."""
 
 
 class Api:
-    """A session of one user; every answer but the ones asked for is an error."""
+    """A session of one user."""
 
     def __init__(self, address: str) -> None:
         self._client = httpx.Client(base_url=address, timeout=60)
 
     def log_in(self, user: str, password: str) -> None:
-        """Ask for a token and send it with every later request."""
+        """Request a token and send it with every later request."""
         token = self.post("/auth/token", {"username": user, "password": password})
         self._client.headers["Authorization"] = f"Bearer {token['access_token']}"
 
@@ -31,8 +31,8 @@ class Api:
         """The values at a path.
 
         Raises:
-            UnreachableError: nobody answers.
-            PipelineError: the server refuses.
+            UnreachableError: the server does not answer.
+            PipelineError: the response is an error.
         """
         return _values(self._send("GET", path, params=parameters))
 
@@ -41,12 +41,12 @@ class Api:
         return _values(self._send("POST", path, json=body))
 
     def create(self, path: str, body: Mapping[str, Any]) -> Values | None:
-        """As ``post``; None where the thing is there already."""
+        """Like ``post``, but None when the object exists already (status 409)."""
         response = self._send("POST", path, json=body)
         return None if response.status_code == httpx.codes.CONFLICT else _values(response)
 
-    def knows(self, path: str) -> bool:
-        """Whether there is something at the path."""
+    def exists(self, path: str) -> bool:
+        """Whether the server has an object at the path."""
         return bool(self._send("GET", path).is_success)
 
     def close(self) -> None:

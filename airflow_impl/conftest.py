@@ -1,4 +1,4 @@
-"""Airflow for the tests: a home and a SQLite metadata database of their own, no services."""
+"""Airflow for the tests: a temporary home and SQLite metadata database, no services."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ settings.load_profile("pipeline")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Set Airflow up before any test imports it, which reads the environment."""
+    """Set Airflow's environment, which it reads when a test first imports it."""
     home = _stack.enter_context(tempfile.TemporaryDirectory(prefix="airflow-tests-"))
     os.environ.update(
         {
@@ -35,7 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
         }
     )
-    # Airflow uses what its dependencies have deprecated; only what warns of our code is an error.
+    # Airflow itself uses deprecated functions; only warnings about this folder's code are errors.
     config.addinivalue_line("filterwarnings", "ignore")
     for module in ("ecommerce_pipeline", "pipeline", "noop", "utc_days", "run", "services", "api"):
         config.addinivalue_line("filterwarnings", f"error:::{module}")
@@ -54,6 +54,6 @@ def metadata_database() -> None:
 
 @pytest.fixture(scope="module")
 def step_server_address() -> Iterator[str]:
-    """A step server's, for the runs of a module's tests."""
+    """The address of a step server that a module's tests share."""
     with step_server.running() as address:
         yield str(address)

@@ -1,4 +1,4 @@
-"""The steps of the pipeline in their order, but doing nothing: what Airflow itself costs."""
+"""The pipeline's steps in the same order, all doing nothing: measures Airflow's own cost."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ecommerce_pipeline.specification import (
 
 @task
 def do_nothing(step: str) -> None:
-    """Stand for a step."""
+    """Take the place of a step."""
 
 
 def step(specification: StepSpecification) -> XComArg:
@@ -27,7 +27,7 @@ def step(specification: StepSpecification) -> XComArg:
 
 
 @dag(
-    dag_id="ecommerce_pipeline",
+    dag_id="ecommerce_pipeline",  # the same as the pipeline's, as run.py triggers it by its id
     schedule=UtcDays(delay=timedelta(hours=6)),
     start_date=datetime(2017, 1, 1, tzinfo=UTC),
     catchup=False,

@@ -2,8 +2,8 @@
 
 It needs the connections `source_db` and `slack`, the variable `pipeline_run_dir` and the one-slot
 pool `warehouse`. A run can be cleared, repeated or backfilled at any time: every step is
-idempotent, atomic, and keyed on the run's data interval. A failed test stops all that follows, and
-readers keep what was published last.
+idempotent, atomic, and keyed on the run's data interval. A failed test stops all later steps, and
+the published copy stays as it is.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution import step_client
 from ecommerce_pipeline.interval import DataInterval
+from ecommerce_pipeline.interval_run import SUCCESS
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.specification import EXTRACT_STEPS, MAX_PARALLEL_STEPS, STEP_BY_NAME
 from ecommerce_pipeline.storage import journal
@@ -43,7 +44,7 @@ DASHBOARD = Asset(name="dashboard", uri="x-ecommerce://dashboard")
 
 
 def step_context(context: Context) -> StepContext:
-    """What the steps are told: the run's data interval, and what Airflow's secrets hold."""
+    """The steps' input: the run's data interval, and Airflow's connections and variables."""
     return StepContext(
         run=RunDirectory(Path(Variable.get("pipeline_run_dir"))),
         interval=data_interval(context),
@@ -64,8 +65,8 @@ def data_interval(context: Context) -> DataInterval:
 def database_url(connection: Connection) -> str:
     """A connection of type ``sqlite`` or ``postgres`` as a URL."""
     if connection.conn_type == "sqlite":
-        return f"sqlite:///{connection.host}"  # get_uri would take the path for a host's name
-    return connection.get_uri().replace("+", "%20")  # libpq reads no "+" as a space
+        return f"sqlite:///{connection.host}"  # get_uri would encode the path as a host name
+    return connection.get_uri().replace("+", "%20")  # libpq does not decode "+" to a space
 
 
 @task
@@ -76,7 +77,7 @@ def run_step(step: str) -> dict[str, int]:
     except PipelineError as error:
         if error.retryable:
             raise
-        raise AirflowFailException(str(error)) from None
+        raise AirflowFailException(str(error)) from None  # Airflow does not retry this exception
     return dict(result.rows)
 
 
@@ -108,14 +109,16 @@ def extract() -> XComArg:
 
 
 def notify_failure(context: Context) -> None:
-    """Tell once for each failed run at which step it failed and why."""
-    told = step_context(context)
-    attempts = journal.read(told.run, told.interval)
-    failed = [attempt for attempt in attempts if attempt.outcome != journal.SUCCESS]
+    """Notify once for each failed run at which step it failed and why."""
+    run_context = step_context(context)
+    attempts = journal.read(run_context.run, run_context.interval)
+    failed = [attempt for attempt in attempts if attempt.outcome != SUCCESS]
     task, reason = context["ti"].task_id, str(context.get("reason"))
-    if failed and failed[-1].step.startswith(task):  # the last mapped extract is "extract_…"
+    # Airflow's reason is general; the journal has the step's own message. A mapped extract is the
+    # task "extract", and its step "extract_orders", hence the comparison by prefix.
+    if failed and failed[-1].step.startswith(task):
         task, reason = failed[-1].step, str(failed[-1].details["error"])
-    steps.notify_failure(told, task, reason)
+    steps.notify_failure(run_context, task, reason)
 
 
 @dag(

@@ -17,7 +17,7 @@ from urllib.parse import quote
 from api import Api, UnreachableError, Values
 from ecommerce_pipeline.context import RunSettings
 from ecommerce_pipeline.errors import PipelineError
-from ecommerce_pipeline.execution.processes import free_port
+from ecommerce_pipeline.execution.processes import free_port, wait_until
 from ecommerce_pipeline.harness.command_line import main
 from ecommerce_pipeline.harness.postgres_server import running_server
 from ecommerce_pipeline.harness.services import Service
@@ -66,11 +66,11 @@ class Airflow:
 
     @property
     def addresses(self) -> Mapping[str, str]:
-        """The user interface, with where its password is."""
+        """The URL of the user interface by a title that says where its password is."""
         return self._addresses
 
     def start(self, settings: RunSettings) -> None:
-        """Start metadata database, step server and services; wait until Airflow knows the Dag.
+        """Start metadata database, step server and services; wait until the Dag is parsed.
 
         Raises:
             PipelineError: a service ends or does not become healthy; its log is named.
@@ -89,32 +89,35 @@ class Airflow:
         }
         _migrate(environment, logs / "migrate.log")
         address = f"http://127.0.0.1:{port}"
-        # What starts first stops last: tasks report to the API server until the scheduler is gone.
+        # Services stop in reverse order: tasks report to the API server until the scheduler has
+        # stopped, and the Dag processor must run the callbacks that the scheduler requests.
         self._start_service("api-server", environment, logs)
         self.api = self._stack.enter_context(closing(Api(address)))
         self._start_service("dag-processor", environment, logs)
-        self._stack.callback(self._let_callbacks_end)
+        self._stack.callback(self._wait_for_callbacks)
+        # The scheduler's log server would listen on all interfaces. The API server reads the files.
         self._start_service("scheduler --skip-serve-logs", environment, logs)
-        self._stack.callback(self._let_the_scheduler_ask)
-        _wait_until(self._is_healthy, "Airflow is not healthy", logs)
+        self._stack.callback(self._wait_for_callback_request)
+        _wait_for_start(self._is_healthy, "Airflow is not healthy", logs)
         self.api.log_in(USER, password)
-        _wait_until(self._knows_the_dag, "Airflow has not parsed the Dag", logs)
+        _wait_for_start(self._has_parsed_the_dag, "Airflow has not parsed the Dag", logs)
         self.api.create("/api/v2/pools", WAREHOUSE_POOL)
         self._addresses = {f"Airflow (user {USER}, password in {home / PASSWORDS})": address}
 
     def run_interval(self, interval: DataInterval) -> IntervalRun:
-        """Trigger the interval's run, or clear it to run again where it exists, and wait."""
+        """Trigger the interval's run, or clear an existing one to rerun it; wait for its end."""
         run = self.trigger(interval)
         self.wait_until(lambda: self.api.get(run)["state"] in (SUCCESS, FAILED))
         return self._interval_run(interval, self.api.get(run))
 
     def trigger(self, interval: DataInterval) -> str:
-        """Have the interval run; the path of its run in the API."""
+        """Start the interval's run; return the path of the Dag run in the API."""
         body = {
             "logical_date": interval.start.isoformat(),
             "data_interval_start": interval.start.isoformat(),
             "data_interval_end": interval.end.isoformat(),
         }
+        # Airflow keeps one Dag run for each logical date: an interval that ran before is cleared.
         created = self.api.create(f"{DAG}/dagRuns", body)
         path = _run_path(created or self._runs([interval])[0])
         if created is None:
@@ -122,7 +125,7 @@ class Airflow:
         return path
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
-        """Poll until the condition holds, starting again a service that has ended."""
+        """Poll until the condition is true, and restart services that have exited meanwhile."""
         while True:
             for service in self.services.values():
                 service.restart_if_exited()
@@ -130,7 +133,7 @@ class Airflow:
                 if condition():
                     return
             except UnreachableError:
-                pass  # the API server is starting again
+                pass  # the API server was just restarted
             time.sleep(POLL_SECONDS)
 
     def backfill(self, intervals: Sequence[DataInterval]) -> list[IntervalRun]:
@@ -140,7 +143,7 @@ class Airflow:
             "from_date": intervals[0].start.isoformat(),
             "to_date": intervals[-1].start.isoformat(),
             "max_active_runs": 1,
-            "reprocess_behavior": "completed",
+            "reprocess_behavior": "completed",  # the default would skip intervals that have a run
         }
         path = f"/api/v2/backfills/{self.api.post('/api/v2/backfills', body)['id']}"
         self.wait_until(lambda: self.api.get(path)["completed_at"] is not None)
@@ -159,30 +162,32 @@ class Airflow:
         self._stack.callback(service.stop)
         self.services[name] = service
 
-    def _let_the_scheduler_ask(self) -> None:
-        """Wait for the scheduler's next heartbeat after a failure was seen.
+    def _wait_for_callback_request(self) -> None:
+        """Wait until the scheduler has requested the notification of a failed run."""
+        # The scheduler requests the callback of a failed run some time after the API shows the
+        # failure, but before its next heartbeat. Stopped earlier, it never would.
+        failed_at = self._failed_at
+        if failed_at:
+            wait_until(
+                lambda: self._had_heartbeat_after(failed_at),
+                timeout_seconds=CALLBACK_SECONDS,
+                poll_seconds=POLL_SECONDS,
+            )
 
-        The notification of a failed run is a callback, for which the scheduler asks some time after
-        the run is seen to have failed, and in any case before its heartbeat.
-        """
-        deadline = time.monotonic() + CALLBACK_SECONDS
-        while self._failed_at and not self._scheduler_has_gone_on(self._failed_at):
-            if time.monotonic() > deadline:
-                return
-            time.sleep(POLL_SECONDS)
-
-    def _scheduler_has_gone_on(self, since: datetime) -> bool:
-        """Whether it had a heartbeat later than that, or it or who tells of it has died."""
+    def _had_heartbeat_after(self, moment: datetime) -> bool:
+        """Whether the scheduler had a heartbeat later; also true when none can come any more."""
         if self.services["scheduler"].process.poll() is not None:
             return True
         try:
             heartbeat = _time(self.api.get(HEALTH)["scheduler"]["latest_scheduler_heartbeat"])
         except UnreachableError:
             return True
-        return heartbeat is None or heartbeat > since
+        return heartbeat is None or heartbeat > moment
 
-    def _let_callbacks_end(self) -> None:
-        """Wait for the notification of a failed run, which Airflow sends some time later."""
+    def _wait_for_callbacks(self) -> None:
+        """Wait for the notification of a failed run."""
+        # Airflow runs the callback in the Dag processor after the run has ended. Stopped too early,
+        # it would never notify.
         if self._failed_at:
             wait_for_callbacks(self.database_url, self.services["dag-processor"])
 
@@ -196,11 +201,11 @@ class Airflow:
         parts = ("metadatabase", "scheduler", "dag_processor")
         return all(health[part]["status"] == "healthy" for part in parts)
 
-    def _knows_the_dag(self) -> bool:
+    def _has_parsed_the_dag(self) -> bool:
         for error in self.api.get("/api/v2/importErrors")["import_errors"]:
             reason = error["stack_trace"].strip().splitlines()[-1]
             raise PipelineError(f"Airflow cannot import {error['filename']}: {reason}", "fix it")
-        return self.api.knows(DAG)
+        return self.api.exists(DAG)
 
     def _runs(self, intervals: Sequence[DataInterval]) -> list[Values]:
         """The Dag runs of the intervals, in the order of their logical dates."""
@@ -240,15 +245,12 @@ def _migrate(environment: Mapping[str, str], log: Path) -> None:
             check=False,
         )
     if migration.returncode != 0:
-        raise PipelineError("Airflow's metadata database cannot be made", f"read {log}")
+        raise PipelineError("Airflow's metadata database cannot be created", f"read {log}")
 
 
-def _wait_until(condition: Callable[[], bool], fault: str, logs: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while not condition():
-        if time.monotonic() > deadline:
-            raise PipelineError(f"{fault} after {START_SECONDS:g} s", f"read {logs}")
-        time.sleep(POLL_SECONDS)
+def _wait_for_start(condition: Callable[[], bool], problem: str, logs: Path) -> None:
+    if not wait_until(condition, timeout_seconds=START_SECONDS, poll_seconds=POLL_SECONDS):
+        raise PipelineError(f"{problem} after {START_SECONDS:g} s", f"read {logs}")
 
 
 def _run_path(run: Values) -> str:
@@ -268,7 +270,8 @@ def _step_run(instance: Values) -> StepRun:
 
 
 def _step_name(instance: Values) -> str:
-    """A mapped task goes by its rendered map index, a bare number until it has started."""
+    """The step's name; for a mapped task, its map index as the Dag's template renders it."""
+    # Airflow renders the index once the task starts; until then it is the bare number.
     if instance["map_index"] < 0:
         return str(instance["task_id"])
     rendered = instance["rendered_map_index"] or ""

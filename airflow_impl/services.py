@@ -17,48 +17,51 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from ecommerce_pipeline.context import RunSettings
+from ecommerce_pipeline.execution.processes import inherited_environment
 from ecommerce_pipeline.harness.services import Service
 
 HERE = Path(__file__).parent
 USER = "admin"
 PASSWORDS = "passwords.json"
 CALLBACK_SECONDS = 60.0
-QUIET_LOOKS = 3
+IDLE_SAMPLES = 3
 QUEUED_CALLBACKS = "SELECT count(*) FROM callback WHERE type = 'dag_processor'"
 
 
 def wait_for_callbacks(database_url: str, dag_processor: Service) -> None:
-    """Wait until the Dag processor has run what the scheduler asked for, notifications say.
+    """Wait until the Dag processor has run all requested callbacks, such as notifications.
 
-    The REST API does not tell of callbacks, so this looks at the queue in the metadata database
-    and then for the process that runs them. Between leaving the queue and starting, a callback is
-    seen in neither; so nothing must be seen several times.
+    Gives up after ``CALLBACK_SECONDS``, and at once when Dag processor or database have exited.
     """
+    # The REST API does not show callbacks. So this reads their queue in the metadata database, and
+    # checks for the child processes that run them. Between the queue and its process a callback is
+    # in neither, so only several idle samples in a row mean that none is left.
     deadline = time.monotonic() + CALLBACK_SECONDS
-    quiet = 0
-    either_died = (psutil.Error, psycopg.OperationalError)  # then there is none to wait for
+    idle_samples = 0
     with (
-        suppress(*either_died),
+        suppress(psutil.Error, psycopg.OperationalError),
         psycopg.connect(database_url, autocommit=True) as database,
     ):
         processor = psutil.Process(dag_processor.process.pid)
-        while quiet < QUIET_LOOKS and time.monotonic() < deadline:
+        while idle_samples < IDLE_SAMPLES and time.monotonic() < deadline:
             queued = database.execute(QUEUED_CALLBACKS).fetchone()
             time.sleep(1)
-            quiet = quiet + 1 if queued == (0,) and not processor.children() else 0
+            idle = queued == (0,) and not processor.children()
+            idle_samples = idle_samples + 1 if idle else 0
 
 
 def new_password(home: Path) -> str:
-    """Make Airflow's home, private, with a random password for the one user in it."""
+    """Create Airflow's home folder (mode 0700) with a random password for its one user."""
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     password = secrets.token_urlsafe(16)
-    (home / PASSWORDS).touch(mode=0o600)
+    (home / PASSWORDS).touch(mode=0o600)  # before the password is in it
     (home / PASSWORDS).write_text(json.dumps({USER: password}))
     return password
 
 
 def dags_folder(home: Path, pipeline: str) -> Path:
-    """A folder for Airflow to parse that holds one file of ours and nothing else."""
+    """A folder for Airflow to parse that contains a link to one Dag file and nothing else."""
+    # Only one of pipeline.py and noop.py: their Dags have the same id.
     folder = home / "dags"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
@@ -72,6 +75,7 @@ def airflow_environment(
     """The variables that every service gets: Airflow's settings, connections and variables."""
     logs = settings.run.path / "logs" / "airflow"
     address = f"http://127.0.0.1:{port}"
+    # SQLAlchemy takes the driver from the scheme, and would otherwise look for psycopg2.
     database = database_url.replace("postgresql://", "postgresql+psycopg://", 1)
     options = {
         "core.dags_folder": dags,
@@ -79,7 +83,7 @@ def airflow_environment(
         "core.load_examples": False,
         "core.dags_are_paused_at_creation": False,
         "core.executor": "LocalExecutor",
-        "core.parallelism": 4,
+        "core.parallelism": 4,  # worker processes; the default is 32
         "core.execution_api_server_url": f"{address}/execution/",
         "core.fernet_key": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
         "core.simple_auth_manager_users": f"{USER}:admin",
@@ -93,6 +97,7 @@ def airflow_environment(
         "api_auth.jwt_secret": secrets.token_urlsafe(64),
         "scheduler.use_job_schedule": False,  # runs are triggered here, never by the clock
         "scheduler.scheduler_idle_sleep_time": 0.2,
+        # Airflow's defaults notice a dead scheduler or worker only after about five minutes.
         "scheduler.scheduler_health_check_threshold": 20,
         "scheduler.orphaned_tasks_check_interval": 10,
         "scheduler.task_instance_heartbeat_timeout": 30,
@@ -100,10 +105,10 @@ def airflow_environment(
         "logging.base_log_folder": logs / "tasks",
         "logging.dag_processor_child_process_log_directory": logs / "dag_processor",
     }
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith("AIRFLOW_")}
-    inherited.pop("PYTHONDONTWRITEBYTECODE", None)  # else each service compiles Airflow anew
+    # The caller's shell may be set up for another Airflow, whose settings must not apply here.
+    callers = [name for name in os.environ if name.startswith("AIRFLOW_")]
     return {
-        **inherited,
+        **inherited_environment(without=callers),
         "AIRFLOW_HOME": str(home),
         **{f"AIRFLOW__{key.replace('.', '__').upper()}": str(v) for key, v in options.items()},
         **pipeline_environment(settings),
@@ -111,7 +116,7 @@ def airflow_environment(
 
 
 def pipeline_environment(settings: RunSettings) -> dict[str, str]:
-    """The connections and variables that ``pipeline.py`` reads, as Airflow takes them from here."""
+    """The connections and variables that ``pipeline.py`` reads, as environment variables."""
     return {
         "AIRFLOW_CONN_SOURCE_DB": source_connection(settings.source_url),
         "AIRFLOW_CONN_SLACK": slack_connection(settings.slack_webhook_url),
@@ -123,7 +128,7 @@ def pipeline_environment(settings: RunSettings) -> dict[str, str]:
 
 
 def source_connection(url: str) -> str:
-    """The source's URL as an Airflow connection; the pipeline's ``database_url`` is its inverse."""
+    """The source's URL as an Airflow connection, which ``pipeline.database_url`` converts back."""
     if url.startswith("sqlite:///"):
         return json.dumps({"conn_type": "sqlite", "host": url.removeprefix("sqlite:///")})
     parts = conninfo_to_dict(url)
@@ -135,6 +140,7 @@ def source_connection(url: str) -> str:
 
 
 def slack_connection(webhook_url: str | None) -> str:
-    """The webhook's URL, which is a secret, as an Airflow connection; none keeps it empty."""
+    """The webhook's URL as an Airflow connection, without a password where there is no URL."""
+    # Airflow masks a connection's password in logs and pages; the URL is a credential.
     secret = {"password": webhook_url} if webhook_url else {}
     return json.dumps({"conn_type": "slackwebhook", **secret})

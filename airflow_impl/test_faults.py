@@ -41,7 +41,7 @@ class InterruptedAirflow(InterruptedRun[Airflow]):
     def kill(
         self, step: str, victims: Callable[[dict[str, Any]], Sequence[psutil.Process]]
     ) -> tuple[str, float | None]:
-        """SIGKILL the victims while the step is at work; a dead service is started again at once.
+        """SIGKILL the victims while the step is at work; a dead service is restarted at once.
 
         Returns:
             The Dag run, and after how many seconds the API showed another state or another try.
@@ -60,7 +60,7 @@ class InterruptedAirflow(InterruptedRun[Airflow]):
         return dag_run, detected
 
     def end(self, dag_run: str, fault: Fault) -> None:
-        """Wait for the run's end; it must succeed and leave what a run left alone leaves."""
+        """Wait for the run's end; it must succeed with the data of an undisturbed run."""
         ended = ("success", "failed")
         self.variant.wait_until(lambda: self.variant.api.get(dag_run)["state"] in ended)
         self.record(fault)
@@ -94,7 +94,7 @@ def interrupted(day: InterruptedDay, tmp_path: Path) -> Iterator[InterruptedAirf
 
 @pytest.mark.parametrize("step", ["extract_orders", "dbt_run_marts"])
 def test_a_killed_task_is_tried_again(interrupted: InterruptedAirflow, step: str) -> None:
-    """The worker sees the task's death and the scheduler tries that task again, and no other."""
+    """The worker detects the task's death, and the scheduler retries that task and no other."""
     dag_run, detected = interrupted.kill(
         step, lambda instance: [interrupted.task_process(instance)]
     )
@@ -139,7 +139,7 @@ def test_a_scheduler_killed_alone_leaves_no_task_beside_its_retry(
 
 
 def test_steps_outlive_the_api_server(interrupted: InterruptedAirflow) -> None:
-    """While the API server is away the step goes on; started again, it is notified of its end."""
+    """While the API server is down the step keeps running; its end is reported afterwards."""
     step = "dbt_run_marts"
     dag_run, _ = interrupted.kill(step, lambda _: [interrupted.service("api-server")])
     interrupted.end(dag_run, Fault("the API server", step, None, BY_ITS_RESTART))

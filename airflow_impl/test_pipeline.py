@@ -29,6 +29,7 @@ from ecommerce_pipeline.context import RunSettings
 from ecommerce_pipeline.datasets import load_dataset
 from ecommerce_pipeline.execution import step_server
 from ecommerce_pipeline.interval import DataInterval
+from ecommerce_pipeline.interval_run import SUCCESS
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.specification import EXTRACT_STEPS, STEP_BY_NAME, STEP_NAMES, STEPS
 from ecommerce_pipeline.storage import journal
@@ -52,45 +53,45 @@ def dag(bag: DagBag) -> DAG:
 
 
 @pytest.fixture(scope="module", params=["pipeline.py", "noop.py"])
-def either(request: pytest.FixtureRequest) -> DAG:
-    """The pipeline, and the steps in their order that do nothing."""
+def any_dag(request: pytest.FixtureRequest) -> DAG:
+    """The Dag of the pipeline, and the Dag of the same steps doing nothing."""
     return DagBag(HERE / request.param, bundle_name="tests").dags["ecommerce_pipeline"]
 
 
 def steps_of(task_id: str) -> list[str]:
-    """The steps that a task stands for: the mapped one for one of each table."""
+    """The steps of a task: the mapped one has an extract step for each table."""
     return list(EXTRACT_STEPS) if task_id == "extract" else [task_id]
 
 
 def test_the_dag_is_imported_without_errors_or_warnings(bag: DagBag) -> None:
-    """Of this folder Airflow parses pipeline.py alone, and has nothing to complain of."""
+    """Airflow parses only pipeline.py of this folder, without errors or warnings."""
     assert bag.import_errors == {}
     assert bag.captured_warnings == {}
     assert [Path(stat.file).name for stat in bag.dagbag_stats] == ["pipeline.py"]
     assert list(bag.dags) == ["ecommerce_pipeline"]
 
 
-def test_the_tasks_are_the_specified_steps(either: DAG) -> None:
+def test_the_tasks_are_the_specified_steps(any_dag: DAG) -> None:
     """Every step is a task of its name, or an instance of the mapped extract."""
-    names = [step for task in either.tasks for step in steps_of(task.task_id)]
+    names = [step for task in any_dag.tasks for step in steps_of(task.task_id)]
     assert sorted(names) == sorted(STEP_NAMES)
 
 
-def test_each_task_waits_for_the_specified_steps(either: DAG) -> None:
+def test_each_task_waits_for_the_specified_steps(any_dag: DAG) -> None:
     """A task's upstream tasks are those of its step in the specification."""
-    for task in either.tasks:
+    for task in any_dag.tasks:
         upstream = sorted(s for up in task.upstream_task_ids for s in steps_of(up))
         for step in steps_of(task.task_id):
             assert upstream == sorted(STEP_BY_NAME[step].upstream), step
 
 
-def test_few_enough_tasks_run_side_by_side(either: DAG) -> None:
+def test_few_enough_tasks_run_side_by_side(any_dag: DAG) -> None:
     """What opens the DuckDB file takes the one-slot pool; two extracts run at a time."""
-    for task in either.tasks:
+    for task in any_dag.tasks:
         for step in steps_of(task.task_id):
             assert (task.pool == "warehouse") == STEP_BY_NAME[step].uses_warehouse
-    assert either.get_task("extract").max_active_tis_per_dagrun == 2
-    assert either.max_active_runs == 1
+    assert any_dag.get_task("extract").max_active_tis_per_dagrun == 2
+    assert any_dag.max_active_runs == 1
 
 
 def test_retries_and_timeouts_are_the_specified_ones(dag: DAG) -> None:
@@ -243,7 +244,7 @@ def run(
 
 
 def forked(parent: psutil.Process) -> list[psutil.Process]:
-    """The children that run the step server's code: servers of ours, or the steps of a server."""
+    """The children that run the step server's code: step servers, or the steps of a server."""
     children = []
     for child in parent.children():
         with suppress(psutil.ZombieProcess, psutil.NoSuchProcess):
@@ -252,7 +253,7 @@ def forked(parent: psutil.Process) -> list[psutil.Process]:
 
 
 def states(dag_run: DagRun) -> dict[str, str]:
-    """The states of the task instances; those of the mapped one go by their numbers."""
+    """The states of the task instances; mapped ones have their index after the name."""
     return {
         f"{ti.task_id}{'' if ti.map_index < 0 else ti.map_index}": str(ti.state)
         for ti in dag_run.get_task_instances()
@@ -260,7 +261,7 @@ def states(dag_run: DagRun) -> dict[str, str]:
 
 
 def test_one_interval_runs_through(dag: DAG, run: RunDirectory) -> None:
-    """``dag.test()`` runs every step for the day before the logical date; XCom holds the rows."""
+    """``dag.test()`` runs every step for the day before the logical date; XCom has row counts."""
     dag_run = dag.test(logical_date=NEXT_DAY)
     assert set(states(dag_run).values()) == {"success"}
     assert len(states(dag_run)) == len(STEPS)
@@ -271,7 +272,7 @@ def test_one_interval_runs_through(dag: DAG, run: RunDirectory) -> None:
 
 
 def test_a_failed_staging_test_stops_the_marts(dag: DAG, run: RunDirectory) -> None:
-    """A bad row fails the gate without a retry: no mart is made and nothing is published."""
+    """A bad row fails the gate without a retry: no mart is built and nothing is published."""
     with sqlite3.connect(run.source_file) as connection:
         connection.execute(
             "UPDATE orders SET status = 'lost' WHERE id = (SELECT min(id) FROM orders)"
@@ -284,12 +285,12 @@ def test_a_failed_staging_test_stops_the_marts(dag: DAG, run: RunDirectory) -> N
     after = STEP_NAMES[STEP_NAMES.index("dbt_test_staging") + 1 :]
     assert {seen[step] for step in after} == {"upstream_failed"}
     assert not run.published.exists()
-    attempts = [e.step for e in journal.read(run) if e.outcome != journal.SUCCESS]
+    attempts = [e.step for e in journal.read(run) if e.outcome != SUCCESS]
     assert attempts == ["dbt_test_staging"]
 
 
 def test_a_stale_source_fails_the_check_at_once(dag: DAG, run: RunDirectory) -> None:
-    """A source that stood still for days before the interval's end stops everything."""
+    """A source without new rows for days before the interval's end stops everything."""
     seen = states(dag.test(logical_date=NEXT_DAY + timedelta(days=3)))
     assert seen.pop("check_source_freshness") == "failed"
     assert set(seen.values()) == {"upstream_failed"}

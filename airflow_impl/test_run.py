@@ -1,4 +1,4 @@
-"""run.py: the services it starts, and the runs that it has them do."""
+"""run.py: the services that it starts, and the runs that it triggers."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from run import Airflow
 
 HERE = Path(__file__).parent
 DAY, SECOND_DAY = "2025-01-01", "2025-01-02"
-SERVICE_PROCESSES = 4  # metadata database, API server, Dag processor and scheduler, at least
-SECOND_START = int(datetime(2025, 1, 2, tzinfo=UTC).timestamp()) * 1_000_000  # as SQLite holds it
+SERVICE_PROCESSES = 4  # at least metadata database, API server, Dag processor and scheduler
+SECOND_START = int(datetime(2025, 1, 2, tzinfo=UTC).timestamp()) * 1_000_000  # as stored in SQLite
 
 
 @dataclass(frozen=True)
 class Running:
-    """The services, over a folder whose source stands at the end of the second day."""
+    """The services, in a folder whose source is at the end of the second day."""
 
     variant: Airflow
     run: RunDirectory
@@ -89,12 +89,12 @@ def test_a_backfill_equals_the_control(
     assert not differences, report(differences)
 
 
-def test_an_interval_that_runs_again_and_fails_is_told_of_once(running: Running) -> None:
-    """The run is cleared, not made twice; stopping waits until its failure has been told.
+def test_an_interval_that_runs_again_and_fails_notifies_once(running: Running) -> None:
+    """The run is cleared, not created twice; stopping waits until its failure was notified.
 
-    Also where the scheduler, once the run has failed, takes its time to ask for the callback.
+    Also when the scheduler requests the callback seconds after the run has failed.
     """
-    ask_slowly(running.variant.database_url)
+    delay_callback_requests(running.variant.database_url)
     with sqlite3.connect(running.run.source_file) as source:
         source.execute("UPDATE orders SET status = 'lost' WHERE updated_at >= ?", [SECOND_START])
     interval_run = running.variant.run_interval(DataInterval.parse(SECOND_DAY))
@@ -103,25 +103,27 @@ def test_an_interval_that_runs_again_and_fails_is_told_of_once(running: Running)
     assert states["dbt_test_staging"] == "failed"
     assert states["publish"] == "skipped"
     running.variant.stop()
-    told = [json.loads(line) for line in running.run.notifications.read_text().splitlines()]
-    assert [t["step"] for t in told if t["kind"] == "failure"] == ["dbt_test_staging"]
+    lines = running.run.notifications.read_text().splitlines()
+    messages = [json.loads(line) for line in lines]
+    failures = [message["step"] for message in messages if message["kind"] == "failure"]
+    assert failures == ["dbt_test_staging"]
 
 
-def ask_slowly(database_url: str) -> None:
-    """Have the metadata database take three seconds to note a callback that is asked for."""
+def delay_callback_requests(database_url: str) -> None:
+    """Let the metadata database take three seconds to insert a requested callback."""
     with psycopg.connect(database_url, autocommit=True) as database:
         database.execute(
-            "CREATE FUNCTION take_time() RETURNS trigger LANGUAGE plpgsql"
+            "CREATE FUNCTION delay_insert() RETURNS trigger LANGUAGE plpgsql"
             " AS 'BEGIN PERFORM pg_sleep(3); RETURN NEW; END'"
         )
         database.execute(
-            "CREATE TRIGGER take_time BEFORE INSERT ON callback"
-            " FOR EACH ROW EXECUTE FUNCTION take_time()"
+            "CREATE TRIGGER delay_insert BEFORE INSERT ON callback"
+            " FOR EACH ROW EXECUTE FUNCTION delay_insert()"
         )
 
 
 def test_sigterm_stops_everything(tmp_path: Path) -> None:
-    """Asked to end in the middle of a run, run.py takes every process along."""
+    """SIGTERM in the middle of a run stops run.py and every process that it started."""
     command = [sys.executable, str(HERE / "run.py"), "--days", "1", "--run-dir", str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as runner:
         wait_for(RunDirectory(tmp_path).step_journal.exists, "the first step")

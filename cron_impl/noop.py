@@ -1,4 +1,4 @@
-"""The steps of the pipeline in their order, but doing nothing: what a run itself costs."""
+"""The pipeline's steps in the same order, all doing nothing: measures a run's own cost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from runner import IntervalRunner
 
 
 def do_nothing(step: str, context: StepContext) -> None:
-    """Stand for a step."""
+    """Take the place of a step."""
 
 
 def pipeline(context: StepContext) -> None:

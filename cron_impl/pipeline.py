@@ -1,8 +1,8 @@
-"""The pipeline under plain Python: what cron starts each morning for the day before.
+"""The pipeline in plain Python: cron starts it each morning for the day before.
 
     0 6 * * *  PIPELINE_RUN_DIR=/srv/shop /srv/shop/venv/bin/python /srv/shop/cron_impl/pipeline.py
 
-Retries, time-outs, the lock and the record, which an orchestrator brings, are in ``runner.py``.
+``runner.py`` has the retries and the record, which an orchestrator would provide.
 """
 
 from __future__ import annotations

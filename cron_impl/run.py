@@ -1,4 +1,4 @@
-"""Runs the control as cron would: ``pipeline.py`` in a process of its own for each interval.
+"""Runs the control as cron would: ``pipeline.py`` in a separate process for each interval.
 
 python cron_impl/run.py --days 3
 """
@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 
 
 class Cron:
-    """The control: no services; the record is what ``pipeline.py`` leaves on disk."""
+    """The control: no services; ``pipeline.py`` writes the record to disk."""
 
     name = "cron"
     packages: Sequence[str] = ("tenacity",)
@@ -44,9 +44,10 @@ class Cron:
         """Start ``pipeline.py`` once for all intervals; it stops at the first failure.
 
         Raises:
-            PipelineError: it ended before it began the first interval.
+            PipelineError: it ended before the first interval started.
         """
         run = self._settings.run
+        # The record of an earlier run must not pass for one of this run.
         for interval in intervals:
             run.interval_record(interval).unlink(missing_ok=True)
         log = run.path / "logs" / "cron.log"
@@ -62,18 +63,19 @@ class Cron:
                 stdin=subprocess.DEVNULL,
                 check=False,
             )
-        begun = [interval for interval in intervals if run.interval_record(interval).exists()]
-        if not begun:
+        started = [interval for interval in intervals if run.interval_record(interval).exists()]
+        if not started:
             raise PipelineError(f"{self._pipeline.name} ended before its first step", f"read {log}")
-        return [self._interval_run(interval) for interval in begun]
+        return [self._interval_run(interval) for interval in started]
 
     def stop(self) -> None:
         """Nothing was started."""
 
     def _interval_run(self, interval: DataInterval) -> IntervalRun:
-        """What the pipeline noted; a run that was killed is a failed one."""
+        """The record that the pipeline wrote."""
         text = self._settings.run.interval_record(interval).read_text()
         interval_run = interval_run_from_json(json.loads(text))
+        # A killed run leaves a record that says running.
         return (
             replace(interval_run, state=FAILED) if interval_run.state == RUNNING else interval_run
         )

@@ -1,4 +1,4 @@
-"""What an orchestrator would bring: retries with backoff, parallel steps, a record of each run."""
+"""Retries with backoff, parallel steps and a record of each run, as an orchestrator has them."""
 
 from __future__ import annotations
 
@@ -57,19 +57,19 @@ class IntervalRunner:
             steps.notify_failure(self._context, step=", ".join(failed), reason=str(error))
 
     def step(self, name: str) -> None:
-        """Run one step, trying again after a failure that is retryable."""
+        """Run one step, and retry it after a failure that is retryable."""
         attempts = Retrying(
             **task_options(name), before=lambda state: self._begin(name, state), reraise=True
         )
         try:
             attempts(self._run_step, name, self._context)
-        except BaseException:
+        except BaseException:  # Ctrl+C belongs in the record, too
             self._end(name, FAILED)
             raise
         self._end(name, SUCCESS)
 
     def in_parallel(self, names: Sequence[str]) -> None:
-        """Run several steps side by side and wait for all; the first failure is raised."""
+        """Run several steps in parallel, wait for all, and raise the first failure."""
         with ThreadPoolExecutor(MAX_PARALLEL_STEPS) as pool:
             outcomes = [pool.submit(self.step, name) for name in names]
         for outcome in outcomes:
@@ -106,7 +106,8 @@ class IntervalRunner:
 
 
 def task_options(step: str) -> dict[str, Any]:
-    """The step's own retries and the waits between them; ``run_step`` keeps its time-out."""
+    """A step's retries and the waits between them, for tenacity."""
+    # run_step itself enforces the time-out.
     specification = STEP_BY_NAME[step]
     return {
         "stop": stop_after_attempt(1 + specification.retries),

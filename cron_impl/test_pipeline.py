@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -17,6 +16,7 @@ import pipeline
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.datasets import load_dataset
 from ecommerce_pipeline.execution import step_server
+from ecommerce_pipeline.execution.processes import free_port
 from ecommerce_pipeline.files.lock import exclusive
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.interval_run import IntervalRun, interval_run_from_json
@@ -37,7 +37,7 @@ def environment() -> Iterator[dict[str, str]]:
 def first_day(
     tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]
 ) -> RunDirectory:
-    """A folder whose first day ran; its source stands at the end of the second."""
+    """A folder after the first day's run; its source is at the end of the second."""
     run = RunDirectory(tmp_path_factory.mktemp("first-day"))
     url = f"sqlite:///{run.source_file}"
     fill_source(url, load_dataset("synthetic"), FIRST_DAY)
@@ -89,7 +89,7 @@ def assert_all_in_order(interval_run: IntervalRun) -> None:
 def test_a_failed_staging_test_stops_the_marts(
     run: RunDirectory, environment: dict[str, str]
 ) -> None:
-    """A bad row fails the gate: no later step starts, readers keep their copy, Slack hears."""
+    """A bad row fails the gate: no later step starts, nothing is published, Slack is notified."""
     published = run.published.resolve()
     dashboard = run.dashboard.read_bytes()
     with sqlite3.connect(run.source_file) as connection:
@@ -110,13 +110,11 @@ def test_a_failed_staging_test_stops_the_marts(
     assert attempts["dbt_test_staging"] == 1
 
 
-def test_a_source_that_is_away_is_tried_again(
+def test_an_unreachable_source_is_tried_again(
     run: RunDirectory, environment: dict[str, str]
 ) -> None:
     """An unreachable source is tried three times in all before the run fails."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        url = f"postgresql://reader@127.0.0.1:{probe.getsockname()[1]}/shop"
+    url = f"postgresql://reader@127.0.0.1:{free_port()}/shop"
     done = run_control(
         run.path, SECOND_DAY, environment={**environment, "PIPELINE_SOURCE_URL": url}
     )
@@ -126,7 +124,7 @@ def test_a_source_that_is_away_is_tried_again(
 
 
 def test_two_runs_never_overlap(run: RunDirectory, environment: dict[str, str]) -> None:
-    """While one run holds the folder, another ends at once with a line that says so."""
+    """While one run has locked the folder, another ends at once with a line that says so."""
     with exclusive(run.lock):
         done = run_control(run.path, SECOND_DAY, environment=environment)
     assert done.returncode == 1
@@ -137,14 +135,14 @@ def test_two_runs_never_overlap(run: RunDirectory, environment: dict[str, str]) 
 def test_several_intervals_run_in_one_process(
     run: RunDirectory, environment: dict[str, str]
 ) -> None:
-    """A backfill names its intervals; each gets a record of its own."""
+    """A backfill names its intervals; each gets its own record."""
     done = run_control(run.path, FIRST_DAY, SECOND_DAY, environment=environment)
     assert done.returncode == 0, done.stderr
     assert [recorded(run, day).state for day in (FIRST_DAY, SECOND_DAY)] == ["success"] * 2
 
 
 def test_without_an_argument_it_processes_yesterday() -> None:
-    """What cron starts without an argument is the UTC day that ended last."""
+    """Without an argument it processes the UTC day that ended last."""
     interval = pipeline.yesterday()
     now = datetime.now(UTC)
     assert interval.end <= now < interval.end + timedelta(days=1, minutes=1)

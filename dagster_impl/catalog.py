@@ -1,4 +1,4 @@
-"""What Dagster's catalog shows: the tables and files, dbt's graph and tests, and facts on each.
+"""Content of Dagster's catalog: tables and files, dbt's graph and tests, and their metadata.
 
 The key of a table's asset is its schema and its name in the warehouse.
 """
@@ -22,9 +22,12 @@ from ecommerce_pipeline.dbt_runner.manifest import manifest_file
 from ecommerce_pipeline.result import StepResult
 from ecommerce_pipeline.storage import warehouse
 
-OURS: dict[str, Any] = {"owners": ["team:data-platform"], "tags": {"daily": ""}}
+DEFAULT_ATTRIBUTES: dict[str, Any] = {"owners": ["team:data-platform"], "tags": {"daily": ""}}
 PREVIEW_ROWS = 5
-PERSONAL_COLUMNS = ("email", "name")  # never in a preview: the event log keeps those for good
+PERSONAL_COLUMNS = (
+    "email",
+    "name",
+)  # never in a preview: the event log stores them for ever
 MANIFEST: Mapping[str, Any] = json.loads(manifest_file().read_text())
 HISTORY = dg.AssetKey(["snapshots", "snap_customers"])
 CUSTOMERS = dg.AssetKey(["marts", "dim_customers"])
@@ -35,7 +38,7 @@ CheckResults: TypeAlias = Callable[[StepContext, dg.Failure | None], Iterable[dg
 
 
 class Translator(DagsterDbtTranslator):
-    """Groups are the warehouse's schemas; owners are those of the dbt groups, else ours."""
+    """Groups are the warehouse's schemas; owners are those of the dbt groups, or the default."""
 
     def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str:
         """The schema: raw, staging, snapshots or marts."""
@@ -43,13 +46,14 @@ class Translator(DagsterDbtTranslator):
 
     def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> Sequence[str]:
         """The owner of the dbt group, if the node is in one."""
-        return super().get_owners(dbt_resource_props) or OURS["owners"]
+        return super().get_owners(dbt_resource_props) or DEFAULT_ATTRIBUTES["owners"]
 
     def get_asset_spec(
         self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None
     ) -> dg.AssetSpec:
-        """The node's asset; as specified, the history is recorded before any mart is built."""
+        """The node's asset."""
         spec = super().get_asset_spec(manifest, unique_id, project)
+        # dbt has no such dependency; the specification records the history before any mart.
         return spec.merge_attributes(deps=[HISTORY]) if spec.key == CUSTOMERS else spec
 
 
@@ -96,20 +100,22 @@ def _tested_node(test: Mapping[str, Any]) -> str:
 
 
 def raw_tables() -> list[dg.AssetSpec]:
-    """The warehouse's raw tables, which are dbt's sources, each with the files it is made of."""
+    """The warehouse's raw tables, which are dbt's sources, each with its landing files."""
     return [_raw_table(node["unique_id"]) for node in MANIFEST["sources"].values()]
 
 
 def _raw_table(unique_id: str) -> dg.AssetSpec:
     spec = dbt_asset(unique_id)
-    made_of = _FILES_OF.get(spec.key.path[-1], [spec.key.path[-1]])
+    loaded_from = _FILES_OF.get(spec.key.path[-1], [spec.key.path[-1]])
     return spec.replace_attributes(
-        deps=[dg.AssetDep(["landing", name]) for name in made_of], kinds={"duckdb"}, **OURS
+        deps=[dg.AssetDep(["landing", name]) for name in loaded_from],
+        kinds={"duckdb"},
+        **DEFAULT_ATTRIBUTES,
     )
 
 
 def dbt_results(selector: str) -> CheckResults:
-    """The result of each test that dbt ran for the selector; none where it could not begin."""
+    """The result of each test that dbt ran for the selector; none when dbt could not start."""
 
     def results(step: StepContext, _: dg.Failure | None) -> Iterable[dg.AssetCheckResult]:
         for result in _dbt_results(step, selector):
@@ -142,7 +148,7 @@ def one_result(checks: Iterable[dg.AssetCheckSpec]) -> CheckResults:
 
 
 def built(step: StepContext, selector: str, keys: Collection[dg.AssetKey]) -> list[Result]:
-    """What is now in each table that dbt built for the selector, and what it was computed from."""
+    """Metadata of each table that dbt built for the selector, with the lineage of its columns."""
     with warehouse.connect(step.run.warehouse, read_only=True) as connection:
         schemas = _schemas(connection)
         return [
@@ -161,7 +167,7 @@ def built(step: StepContext, selector: str, keys: Collection[dg.AssetKey]) -> li
 
 
 def loaded(step: StepContext, keys: Iterable[dg.AssetKey]) -> list[Result]:
-    """What is now in each raw table."""
+    """Metadata of each raw table."""
     with warehouse.connect(step.run.warehouse, read_only=True) as connection:
         return [
             dg.MaterializeResult(
@@ -176,7 +182,7 @@ def loaded(step: StepContext, keys: Iterable[dg.AssetKey]) -> list[Result]:
 
 
 def landed(file: Path, table: Table) -> Result:
-    """What is in a table's Parquet file."""
+    """Metadata of a table's Parquet file."""
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         facts = _facts(connection.read_parquet(str(file)))
@@ -186,7 +192,7 @@ def landed(file: Path, table: Table) -> Result:
 
 
 def written(result: StepResult, path: Path) -> Result:
-    """What a step says of the files that it wrote."""
+    """Metadata of the files that a step wrote."""
     files = [path] if path.is_file() else [found for found in path.rglob("*") if found.is_file()]
     return dg.MaterializeResult(
         metadata={
@@ -204,7 +210,7 @@ def _table_facts(connection: duckdb.DuckDBPyConnection, key: dg.AssetKey) -> dic
     tables = connection.execute(
         "SELECT 1 FROM duckdb_tables() WHERE schema_name = ? AND table_name = ?", [schema, name]
     ).fetchall()
-    if tables:  # a view has no bytes of its own
+    if tables:  # a view has no stored bytes
         facts["bytes"] = connection.execute(
             "SELECT count(DISTINCT block_id) * (SELECT block_size FROM pragma_database_size())"
             " FROM pragma_storage_info(?) WHERE persistent",
@@ -229,7 +235,7 @@ def _facts(relation: duckdb.DuckDBPyRelation) -> dict[str, Any]:
 
 
 def _same_columns(table: str, schema: str) -> dict[str, dg.TableColumnLineage]:
-    """The lineage of a source table's copy: each column is the one of its name in ``schema``."""
+    """The lineage of a source table's copy: each column is its namesake in ``schema``."""
     if table not in TABLE_BY_NAME:
         return {}
     origin = dg.AssetKey([schema, table])
@@ -253,10 +259,10 @@ def _schemas(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
 
 
 def _column_lineage(query: str, schemas: dict[str, Any]) -> dg.TableColumnLineage:
-    """From which columns of which tables each column of a query is computed, if we can tell."""
+    """The source columns of each column of a query; empty when sqlglot cannot parse it."""
     try:
         nodes = lineage(None, query, schema=schemas, dialect="duckdb")
-    except SqlglotError:  # SQL that sqlglot does not know must not fail a step that is done
+    except SqlglotError:  # unknown SQL must not fail a step that has already succeeded
         nodes = {}
     return dg.TableColumnLineage({name: _origins(node) for name, node in nodes.items()})
 
@@ -284,10 +290,10 @@ def _code(result: Mapping[str, Any]) -> dg.MarkdownMetadataValue:
 
 
 def reason(failure: dg.RunFailureSensorContext) -> str:
-    """Our own one line of each failed step; where there is none, what Dagster says of the run."""
-    told = [
+    """The message of each failed step; without any, Dagster's message of the run."""
+    messages = [
         event.step_failure_data.user_failure_data for event in failure.get_step_failure_events()
     ]
-    return "; ".join(str(data.description) for data in told if data) or str(
+    return "; ".join(str(data.description) for data in messages if data) or str(
         failure.failure_event.message
     )

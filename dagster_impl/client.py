@@ -1,4 +1,4 @@
-"""What run.py asks of Dagster, through the webserver's GraphQL API."""
+"""A client of the webserver's GraphQL API, for the queries that ``run.py`` sends."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ecommerce_pipeline.errors import PipelineError
 LOCATION, JOB, SENSOR = "pipeline", "daily", "notify_failure"
 REPOSITORY = {"repositoryLocationName": LOCATION, "repositoryName": "__repository__"}
 PARTITION_TAG = "dagster/partition"
-UNREACHABLE = "DagsterUserCodeUnreachableError"  # the code server may just be starting
+UNREACHABLE = "DagsterUserCodeUnreachableError"  # seen while the code server is starting
 TIMEOUT_SECONDS = 30.0
 
 HEALTH = """query {
@@ -52,16 +52,16 @@ Run = dict[str, Any]
 
 
 class Client:
-    """A webserver of Dagster.
+    """A client of one Dagster webserver.
 
-    Every method raises ``OSError`` while nobody answers there.
+    Every method raises ``OSError`` while the webserver does not answer.
     """
 
     def __init__(self, address: str) -> None:
         self._address = f"{address}/graphql"
 
     def is_healthy(self) -> bool:
-        """Whether the code is loaded and every daemon that is needed is at work.
+        """Whether the code is loaded and every required daemon is healthy.
 
         Raises:
             PipelineError: the code cannot be loaded.
@@ -73,8 +73,9 @@ class Client:
                 return False
             if "message" in loaded:
                 raise PipelineError(
-                    f"Dagster cannot load the pipeline: {loaded['message']}", "mend pipeline.py"
+                    f"Dagster cannot load the pipeline: {loaded['message']}", "fix pipeline.py"
                 )
+            # The entry has neither location nor error until the code has been loaded.
             if entry["loadStatus"] != "LOADED" or not loaded:
                 return False
         daemons = values["instance"]["daemonHealth"]["allDaemonStatuses"]
@@ -104,31 +105,34 @@ class Client:
         return str(self._change(BACKFILL, parameters)["backfillId"])
 
     def backfill_is_over(self, backfill: str) -> bool:
-        """Whether all runs of the backfill have ended, whatever came of them."""
+        """Whether all runs of the backfill have ended, in success or failure."""
         status = self.ask(BACKFILL_STATUS, id=backfill)["answer"]["status"]
         return status not in ("REQUESTED", "CANCELING", "FAILING")
 
     def runs(self, *, steps: bool = True, **wanted: object) -> list[Run]:
         """The runs of a filter such as ``runIds=[…]`` or ``tags=[…]``, the oldest first.
 
-        For the steps Dagster reads a whole event log: leave them out where they are not needed.
+        Args:
+            steps: whether to include the steps, for which Dagster reads the whole event log.
+            wanted: the fields of Dagster's ``RunsFilter``.
         """
         values = self.ask(RUNS, filter=wanted, steps=steps)["answer"]["results"]
         return list(reversed(values))
 
-    def failure_was_told(self, run_id: str) -> bool:
-        """Whether the failure sensor has dealt with the run, as far as Dagster knows now."""
+    def failure_was_handled(self, run_id: str) -> bool:
+        """Whether the failure sensor has evaluated the run."""
         answer = self.ask(TICKS, sensor={**REPOSITORY, "sensorName": SENSOR})["answer"]
-        known = answer.get("sensorState", {"ticks": []})  # not while the code is loaded again
-        return any(run_id in tick["originRunIds"] for tick in known["ticks"])
+        # Dagster does not know the sensor while it reloads the code.
+        state = answer.get("sensorState", {"ticks": []})
+        return any(run_id in tick["originRunIds"] for tick in state["ticks"])
 
     def ask(self, query: str, **variables: object) -> dict[str, Any]:
         """Send a query and return its data.
 
         Raises:
-            PipelineError: Dagster does not understand it.
+            PipelineError: the query does not fit Dagster's schema.
         """
-        request = urllib.request.Request(  # noqa: S310 (our own address on loopback)
+        request = urllib.request.Request(  # noqa: S310 (an address on loopback)
             self._address,
             data=json.dumps({"query": query, "variables": variables}).encode(),
             headers={"Content-Type": "application/json"},
@@ -138,7 +142,7 @@ class Client:
         if "errors" in answer:
             raise PipelineError(
                 f"Dagster refused a query: {answer['errors'][0]['message']}",
-                "use the versions of the lock",
+                "install the versions of requirements.lock",
             )
         values: dict[str, Any] = answer["data"]
         return values

@@ -1,10 +1,11 @@
-"""How a run's steps are executed: each in a process forked from one that has imported all."""
+"""The executor: each step runs in a process forked from one with all modules imported."""
 
 import dagster as dg
 
 from ecommerce_pipeline.specification import MAX_PARALLEL_STEPS
 
-# What Dagster imports only once a step runs.
+# Dagster imports these only when a step runs. Without the preload every forked step would import
+# them again, because what a fork imports is lost when it exits.
 LATE_MODULES = (
     "alembic.op",
     "dagster._cli.api",
@@ -19,7 +20,9 @@ LATE_MODULES = (
 
 
 def side_by_side(module: str) -> dg.ExecutorDefinition:
-    """Two steps at a time, forked from a process that has imported ``module``: see README.md."""
+    """Run two steps at a time, forked from a process that has imported ``module``."""
+    # The default start method, spawn, would import the pipeline, and with it dbt, in every step,
+    # which takes seconds. The fork server imports it once for each run.
     return dg.multiprocess_executor.configured(
         {
             "max_concurrent": MAX_PARALLEL_STEPS,

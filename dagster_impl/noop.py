@@ -1,4 +1,4 @@
-"""The steps of the pipeline in their order, but doing nothing: what Dagster itself costs."""
+"""The pipeline's steps in the same order, all doing nothing: measures Dagster's own cost."""
 
 import os
 
@@ -22,7 +22,7 @@ def asset(step: StepSpecification) -> dg.AssetsDefinition:
         partitions_def=DAYS,
     )
     def do_nothing() -> None:
-        """Stand for a step."""
+        """Take the place of a step."""
 
     return do_nothing
 

@@ -35,7 +35,7 @@ DAILY: dict[str, Any] = {
     "backfill_policy": dg.BackfillPolicy.multi_run(max_partitions_per_run=1),
 }
 DBT = {"manifest": catalog.MANIFEST, "dagster_dbt_translator": catalog.TRANSLATOR, **DAILY}
-# Where no step server is shared, each process would have to start its own: then one runs all.
+# Without a shared step server each process would start its own, so one process runs all steps.
 SIDE_BY_SIDE = step_server.ENVIRONMENT_VARIABLE in os.environ
 
 AssetContext: TypeAlias = dg.AssetExecutionContext
@@ -51,7 +51,7 @@ class Pipeline(dg.ConfigurableResource[None]):
     slack_webhook_url: str
 
     def step_context(self, partition: str) -> StepContext:
-        """What the steps are told: a partition is a data interval."""
+        """The steps' input: a partition is a data interval."""
         window = DAYS.time_window_for_partition_key(partition)
         environment = {
             "PIPELINE_RUN_DIR": self.run_dir,
@@ -63,7 +63,7 @@ class Pipeline(dg.ConfigurableResource[None]):
         return StepContext.from_environment(interval, environment)
 
     def run(self, context: AssetContext | CheckContext) -> tuple[StepContext, StepResult]:
-        """Run the current step in a process of its own, which dies with this one."""
+        """Run the current step in a separate process, which ends with this one."""
         end_with_run()
         step_context = self.step_context(context.partition_key)
         try:
@@ -86,11 +86,9 @@ class Pipeline(dg.ConfigurableResource[None]):
 
 
 def end_with_run() -> None:
-    """End this step's process when its run's process is killed.
-
-    Dagster resumes the run in a new process, whose steps would otherwise meet those that are
-    still at work. Nothing ends them: a forked step is no child of the process that was killed.
-    """
+    """End this step's process when its run's process is killed."""
+    # Dagster resumes the run in a new process, and a step of the dead run would write beside its
+    # own retry. Nothing else ends it: it is a child of the fork server, not of the run's process.
     run = multiprocessing.parent_process()
 
     def wait_and_end(run: BaseProcess) -> None:
@@ -118,9 +116,9 @@ def task_options(step: str) -> dict[str, Any]:
 def asset(
     step: str, spec: dg.AssetSpec
 ) -> Callable[[Callable[..., dg.MaterializeResult]], dg.AssetsDefinition]:
-    """Decorate the step that makes one asset of ours."""
-    ours = spec.merge_attributes(**catalog.OURS)
-    return dg.multi_asset(specs=[ours], **DAILY, **task_options(step))
+    """Decorate the step that makes one asset with the default owner and tags."""
+    complete = spec.merge_attributes(**catalog.DEFAULT_ATTRIBUTES)
+    return dg.multi_asset(specs=[complete], **DAILY, **task_options(step))
 
 
 source_tables = [
@@ -254,7 +252,7 @@ def publish(context: AssetContext, pipeline: Pipeline) -> dg.MaterializeResult:
     ),
 )
 def refresh_dashboard(context: AssetContext, pipeline: Pipeline) -> dg.MaterializeResult:
-    """Replace the dashboard's page, made from the published copy."""
+    """Replace the dashboard's page, generated from the published copy."""
     step, result = pipeline.run(context)
     return catalog.written(result, step.run.dashboard)
 
@@ -270,17 +268,17 @@ def refresh_dashboard(context: AssetContext, pipeline: Pipeline) -> dg.Materiali
     ),
 )
 def notify_slack(context: AssetContext, pipeline: Pipeline) -> dg.MaterializeResult:
-    """Tell that the interval succeeded."""
+    """Notify that the interval succeeded."""
     _, result = pipeline.run(context)
     return dg.MaterializeResult(metadata=dict(result.details))
 
 
 @dg.run_failure_sensor(default_status=dg.DefaultSensorStatus.RUNNING, minimum_interval_seconds=5)
 def notify_failure(context: dg.RunFailureSensorContext, pipeline: Pipeline) -> dg.SkipReason | None:
-    """Notify once of a run that failed for good, and at which steps."""
+    """Notify once of a run that failed and is not retried, with its failed steps."""
     tags = context.dagster_run.tags
     if tags.get("dagster/will_retry") == "true" or "dagster/partition" not in tags:
-        return dg.SkipReason("the run is tried again, or is of no interval")
+        return dg.SkipReason("the run is retried, or has no interval")
     failed = ", ".join(str(event.step_key) for event in context.get_step_failure_events())
     step_context = pipeline.step_context(tags["dagster/partition"])
     steps.notify_failure(step_context, step=failed, reason=catalog.reason(context))
@@ -303,6 +301,7 @@ def every_morning(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
 
 def variable(name: str, default: str = "") -> str:
     """An environment variable that Dagster reads when a run needs it, or its default."""
+    # A run fails on an EnvVar that is not set. Pages show an EnvVar's name instead of its value.
     return dg.EnvVar(name) if name in os.environ else default
 
 

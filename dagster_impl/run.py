@@ -6,7 +6,6 @@ python dagster_impl/run.py --days 3
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import socket
 import sys
@@ -24,7 +23,7 @@ from client import LOCATION, PARTITION_TAG, Client, Run
 from ecommerce_pipeline.context import RunSettings
 from ecommerce_pipeline.dbt_runner.manifest import manifest_file
 from ecommerce_pipeline.errors import PipelineError
-from ecommerce_pipeline.execution.processes import free_port
+from ecommerce_pipeline.execution.processes import free_port, inherited_environment, wait_until
 from ecommerce_pipeline.harness.command_line import main
 from ecommerce_pipeline.harness.services import Service
 from ecommerce_pipeline.harness.variant import shared_step_server
@@ -35,10 +34,10 @@ HERE = Path(__file__).parent
 HOST = "127.0.0.1"
 CODE_SERVER, DAEMON, WEBSERVER = "code-server", "daemon", "webserver"
 START_SECONDS = 180.0
-TELL_SECONDS = 60.0
+NOTIFICATION_SECONDS = 60.0
 POLL_SECONDS = 0.5
-WAITING = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.QUEUED]
-AT_WORK = [
+QUEUED = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.QUEUED]
+ACTIVE = [
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
@@ -50,7 +49,7 @@ T = TypeVar("T")
 
 
 class Dagster:
-    """A code server, a daemon and a webserver over an instance of their own."""
+    """A code server, a daemon and a webserver with an instance in the run's folder."""
 
     name = "dagster"
     packages: Sequence[str] = ("dagster", "dagster-dbt", "dagster-webserver")
@@ -70,81 +69,88 @@ class Dagster:
         self._home, self._logs = settings.run.tool_home, settings.run.path / "logs" / "dagster"
         self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
         shutil.copy(HERE / "dagster.yaml", self._home)
-        self._give_up_unfinished()
-        manifest_file()  # here, and not in every process that loads the code
+        self._cancel_unfinished_runs()
+        manifest_file()  # once here, instead of in every process that loads the code
         self._environment = {
-            **{k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"},
+            **inherited_environment(),
             **settings.to_environment(),
             **self._stack.enter_context(shared_step_server(self._pipeline)),
             "DAGSTER_HOME": str(self._home),
             "DAGSTER_DISABLE_TELEMETRY": "1",
-            "PYTHONPATH": str(HERE),
+            "PYTHONPATH": str(HERE),  # pipeline.py imports its neighbours, wherever run.py starts
         }
         self._code_port, web = free_port(), free_port()
         code = str(self._code_port)
         location = ["-m", self._pipeline, "--location-name", LOCATION]
         self._serve(CODE_SERVER, "dagster", "api", "grpc", "-h", HOST, "-p", code, *location)
-        self._until_up(self._code_is_served)
+        self._wait_for_start(self._code_is_served)
         workspace = self._workspace()
         self._serve(DAEMON, "dagster-daemon", "run", "-w", workspace)
         self._serve(WEBSERVER, "dagster-webserver", "-h", HOST, "-p", str(web), "-w", workspace)
         self.addresses = {"Dagster": f"http://{HOST}:{web}"}
         self.client = Client(self.addresses["Dagster"])
-        self._until_up(self._is_ready)
+        self._wait_for_start(self._is_ready)
 
     def run_interval(self, interval: DataInterval) -> IntervalRun:
         """Launch the job for the interval's partition and wait for its end."""
         partition = _partition(interval)
-        self.until(self._is_ready)
-        return self.wait(interval, self.until(lambda: self.client.launch(partition)))
+        self.wait_until(self._is_ready)
+        return self.wait(interval, self.wait_until(lambda: self.client.launch(partition)))
 
     def backfill(self, intervals: Sequence[DataInterval]) -> list[IntervalRun]:
         """Launch Dagster's own backfill of the job over the partitions and wait for its end."""
         partitions = [_partition(interval) for interval in intervals]
-        self.until(self._is_ready)
-        backfill = self.until(lambda: self.client.launch_backfill(partitions))
-        self.until(lambda: self.client.backfill_is_over(backfill))
+        self.wait_until(self._is_ready)
+        backfill = self.wait_until(lambda: self.client.launch_backfill(partitions))
+        self.wait_until(lambda: self.client.backfill_is_over(backfill))
         its_own = [{"key": "dagster/backfill", "value": backfill}]
-        runs = self.until(lambda: self.client.runs(tags=its_own, steps=False))
+        runs = self.wait_until(lambda: self.client.runs(tags=its_own, steps=False))
         first = {_tags(run)[PARTITION_TAG]: run["runId"] for run in reversed(runs)}
         wanted = {interval: first.get(_partition(interval)) for interval in intervals}
         return [self.wait(interval, run_id) for interval, run_id in wanted.items() if run_id]
 
     def stop(self) -> None:
-        """Stop what launches runs first, and the code server, which holds them, last."""
+        """Stop daemon, webserver, code server and step server, in this order."""
+        # A run's process is a child of the code server and ends with it. A daemon that is still up
+        # would then retry the run.
         with self._stack:
             for name in (DAEMON, WEBSERVER, CODE_SERVER):
                 if name in self.services:
                     self.services.pop(name).stop()
 
-    def keep_up(self) -> None:
-        """Start again what has ended, as a service manager would; the daemon after the code."""
+    def restart_exited_services(self) -> None:
+        """Restart services that have exited, as a service manager would."""
         if self.services[CODE_SERVER].process.poll() is not None:
             self._restart_code_server()
         self.services[WEBSERVER].restart_if_exited()
+        # Only with the code server up: the daemon drops a retry whose code it cannot load.
         if self._code_is_served():
             self.services[DAEMON].restart_if_exited()
 
-    def until(self, look: Callable[[], T | None]) -> T:
-        """Look until there is something to see, and keep the services up meanwhile."""
+    def wait_until(self, condition: Callable[[], T | None]) -> T:
+        """Poll until the condition gives something true; restart exited services meanwhile."""
         while True:
-            self.keep_up()
-            with suppress(OSError):  # while the webserver starts again
-                if seen := look():
-                    return seen
+            self.restart_exited_services()
+            with suppress(OSError):  # while the webserver restarts
+                if found := condition():
+                    return found
             time.sleep(POLL_SECONDS)
 
     def wait(self, interval: DataInterval, run_id: str) -> IntervalRun:
-        """Wait for a run, for those that retry it, and for the message where all failed."""
-        attempts = self.until(lambda: self._ended_attempts(run_id))
+        """Wait for a run, for its retries, and for the notification when the last one failed."""
+        attempts = self.wait_until(lambda: self._ended_attempts(run_id))
         if attempts[-1]["status"] == "FAILURE":
-            deadline = time.monotonic() + TELL_SECONDS
+            # The daemon evaluates the failure sensor after the run has ended. Services that are
+            # stopped right away would never notify.
+            deadline = time.monotonic() + NOTIFICATION_SECONDS
             last = attempts[-1]["runId"]
-            self.until(lambda: time.monotonic() > deadline or self.client.failure_was_told(last))
+            self.wait_until(
+                lambda: time.monotonic() > deadline or self.client.failure_was_handled(last)
+            )
         return _interval_run(interval, attempts)
 
     def _ended_attempts(self, run_id: str) -> list[Run] | None:
-        """The run and those that Dagster launched to retry it, once no other follows."""
+        """The run and its retries, once the last has ended; None before."""
         last = self._attempts(run_id, steps=False)[-1]
         return self._attempts(run_id) if _is_over(last) else None
 
@@ -153,28 +159,31 @@ class Dagster:
         first = self.client.runs(runIds=[run_id], steps=steps)
         return [*first, *self.client.runs(tags=retries, steps=steps)]
 
-    def _give_up_unfinished(self) -> None:
-        """Cancel what services that were killed had begun: whoever started us triggers it anew."""
+    def _cancel_unfinished_runs(self) -> None:
+        """Cancel the runs and backfills of services that were killed."""
+        # Dagster would show them as started for good, and they would block the one slot of the
+        # run queue. The caller triggers their intervals again.
         with self._instance() as instance:
             for backfill in instance.get_backfills(status=BulkActionStatus.REQUESTED):
                 instance.update_backfill(backfill._replace(status=BulkActionStatus.CANCELED))
-            for run in instance.get_runs(dg.RunsFilter(statuses=[*WAITING, *AT_WORK])):
+            for run in instance.get_runs(dg.RunsFilter(statuses=[*QUEUED, *ACTIVE])):
                 instance.report_run_canceled(run, "The services had been killed.")
 
     def _restart_code_server(self) -> None:
-        """Start the code server again, and have Dagster resume the runs that died with it.
-
-        The daemon gives up for good a retry for which it cannot load the code. So it is stopped
-        first; ``keep_up`` starts it again once the code is served.
-        """
+        """Restart the code server, and let Dagster resume the runs that died with it."""
+        # The daemon tries only once to retry a failed run. If it cannot load the code at that
+        # moment, the run is never retried. So it is stopped before a run is reported as failed;
+        # restart_exited_services starts it once the code server answers.
         self.services[DAEMON].stop()
         self.services[CODE_SERVER].restart_if_exited()
         self._report_lost_runs()
 
     def _report_lost_runs(self) -> None:
-        """Tell Dagster, which does not look, that runs died with their code server."""
+        """Report to Dagster the runs that died with their code server."""
+        # The code server notices when a run's process dies. When it has died itself nothing does,
+        # and the runs would stay started until max_runtime_seconds.
         with self._instance() as instance:
-            for run in instance.get_runs(dg.RunsFilter(statuses=AT_WORK)):
+            for run in instance.get_runs(dg.RunsFilter(statuses=ACTIVE)):
                 instance.report_run_failed(run, "The code server died, and the run with it.")
 
     def _is_ready(self) -> bool:
@@ -194,31 +203,31 @@ class Dagster:
         self.services[name] = Service(name, command, self._environment, log)
 
     def _workspace(self) -> str:
-        """The file that tells daemon and webserver where the code server is."""
+        """Write the file in which daemon and webserver find the code server's address."""
         server = {"host": HOST, "port": self._code_port, "location_name": LOCATION}
         path = self._home / "workspace.yaml"
         path.write_text(json.dumps({"load_from": [{"grpc_server": server}]}))
         return str(path)
 
-    def _until_up(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
+    def _wait_for_start(self, condition: Callable[[], bool]) -> None:
+        def is_up() -> bool:
             for service in self.services.values():
                 service.raise_if_exited()
-            with suppress(OSError):  # while nobody listens yet
-                if condition():
-                    return
-            time.sleep(POLL_SECONDS)
-        raise PipelineError(
-            f"Dagster is not healthy after {START_SECONDS:g} s", f"read {self._logs}"
-        )
+            with suppress(OSError):  # while the port is not open yet
+                return condition()
+            return False
+
+        if not wait_until(is_up, timeout_seconds=START_SECONDS, poll_seconds=POLL_SECONDS):
+            raise PipelineError(
+                f"Dagster is not healthy after {START_SECONDS:g} s", f"read {self._logs}"
+            )
 
 
 def _partition(interval: DataInterval) -> str:
-    """The daily partition that an interval is.
+    """The key of the interval's daily partition.
 
     Raises:
-        PipelineError: the interval is no whole UTC day.
+        PipelineError: the interval is not a whole UTC day.
     """
     day = interval.start.date()
     if interval != DataInterval.for_day(day):
@@ -231,14 +240,14 @@ def _tags(run: Run) -> dict[str, str]:
 
 
 def _is_over(run: Run) -> bool:
-    """Whether a run has ended and is not retried, which Dagster notes just after a failure."""
-    if run["status"] == "FAILURE":
+    """Whether a run has ended and will not be retried."""
+    if run["status"] == "FAILURE":  # Dagster sets the tag shortly after the failure
         return _tags(run).get("dagster/will_retry") == "false"
     return run["status"] in STATES
 
 
 def _interval_run(interval: DataInterval, attempts: Sequence[Run]) -> IntervalRun:
-    """One run and its retries as one: a retry goes on where the one before it ended."""
+    """One run and its retries as one: a retry continues where the one before it stopped."""
     steps: dict[str, StepRun] = {}
     for run in attempts:
         for stats in run["stepStats"]:
@@ -258,14 +267,14 @@ def _interval_run(interval: DataInterval, attempts: Sequence[Run]) -> IntervalRu
 
 def _step_run(stats: Mapping[str, Any], earlier_attempts: int) -> StepRun:
     status = stats["status"] or "none"
-    begun = [] if status == "SKIPPED" else stats["attempts"]
+    started = [] if status == "SKIPPED" else stats["attempts"]
     open_attempts = int(status == "IN_PROGRESS")
     return StepRun(
         name=stats["stepKey"],
         state=STATES.get(status, RUNNING),
         tool_state=status,
-        attempts=earlier_attempts + len(begun) + open_attempts,
-        started_at=_time(begun[-1]["startTime"] if begun else stats["startTime"]),
+        attempts=earlier_attempts + len(started) + open_attempts,
+        started_at=_time(started[-1]["startTime"] if started else stats["startTime"]),
         ended_at=_time(stats["endTime"]),
     )
 

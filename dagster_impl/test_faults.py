@@ -33,7 +33,9 @@ from pipeline_verification.harness.fault_injection import (
 from run import CODE_SERVER, Dagster
 
 ITSELF = "itself"
-SLOW_START_SECONDS = 15.0  # after that daemon and webserver have noticed that nobody answers
+SLOW_START_SECONDS = (
+    15.0  # by then daemon and webserver have noticed that the code server does not answer
+)
 RESUMED = "python dagster_impl/run.py --resume"
 EVENTS = """query ($id: ID!) {
   answer: runOrError(runId: $id) { ... on Run { eventConnection { events {
@@ -47,7 +49,7 @@ class InterruptedDagster(InterruptedRun[Dagster]):
     """How Dagster's processes are found, and how its API shows a failure."""
 
     def launch(self) -> str:
-        """Have the second day run; the run's id."""
+        """Launch the run of the second day; return its id."""
         return self.variant.client.launch(DAYS[1])
 
     def shown(self, run_id: str) -> Run:
@@ -79,12 +81,12 @@ class InterruptedDagster(InterruptedRun[Dagster]):
         return self.process(run_id, "Executing steps using multiprocess executor")
 
     def slow_start(self, name: str) -> None:
-        """Hold a service that was just started again, while the others are kept up."""
+        """Suspend a service that was just restarted, and restart the others if they exit."""
         process = self.service(name)
         process.suspend()
         deadline = time.monotonic() + SLOW_START_SECONDS
         while time.monotonic() < deadline:
-            self.variant.keep_up()
+            self.variant.restart_exited_services()
             time.sleep(POLL_SECONDS)
         process.resume()
 
@@ -125,7 +127,7 @@ def test_a_killed_step_is_tried_again(interrupted: InterruptedDagster, step: str
 
 
 def test_a_killed_run_is_resumed(interrupted: InterruptedDagster) -> None:
-    """Its steps end with it; the code server sees it, and a second run goes on where it was."""
+    """Its steps end with it; the code server detects that, and a second run resumes there."""
     step = "dbt_run_staging"
     run_id = interrupted.launch()
     with interrupted.frozen_step(step):
@@ -139,7 +141,7 @@ def test_a_killed_run_is_resumed(interrupted: InterruptedDagster) -> None:
 
 
 def test_a_run_outlives_daemon_and_webserver(interrupted: InterruptedDagster) -> None:
-    """While they are away the steps go on; nothing is done twice."""
+    """While they are down the steps keep running; nothing is done twice."""
     step = "dbt_test_staging"
     run_id = interrupted.launch()
     with interrupted.frozen_step(step):
@@ -154,7 +156,7 @@ def test_a_run_that_died_with_its_code_server_is_resumed(interrupted: Interrupte
     run_id = interrupted.launch()
 
     def is_detected() -> bool:
-        interrupted.variant.keep_up()
+        interrupted.variant.restart_exited_services()
         return interrupted.has_failed(run_id)
 
     code_server = interrupted.service(CODE_SERVER)
@@ -167,16 +169,16 @@ def test_a_run_that_died_with_its_code_server_is_resumed(interrupted: Interrupte
 
 
 def test_an_interval_waits_for_the_code_server(interrupted: InterruptedDagster) -> None:
-    """One that is triggered while the code server is away is launched once it is there again."""
+    """An interval triggered while the code server is down is launched once it is up again."""
     kill([interrupted.service(CODE_SERVER)])
-    interrupted.variant.keep_up()
+    interrupted.variant.restart_exited_services()
     interrupted.slow_start(CODE_SERVER)
     assert interrupted.variant.run_interval(interrupted.day.interval).state == SUCCESS
     assert interrupted.differences() == []
 
 
 def test_after_a_power_cut_the_interval_is_run_again(interrupted: InterruptedDagster) -> None:
-    """Nothing is left to see the death; the services' next start gives up what was unfinished."""
+    """No process is left to detect it; the services' next start cancels the unfinished run."""
     step = "dbt_run_marts"
     run_id = interrupted.launch()
     with interrupted.frozen_step(step):
@@ -196,8 +198,8 @@ def test_a_backfill_run_twice_leaves_the_same_tables(tmp_path: Path) -> None:
     control.path.mkdir()
     fill_source(f"sqlite:///{control.source_file}", load_dataset("synthetic"), "2025-01-07")
     shutil.copytree(control.path, run.path)
-    left_alone = run_control(control.path, *map(str, week))
-    assert left_alone.returncode == 0, left_alone.stderr
+    undisturbed = run_control(control.path, *map(str, week))
+    assert undisturbed.returncode == 0, undisturbed.stderr
     settings = RunSettings(run=run, source_url=f"sqlite:///{run.source_file}")
     with started(Dagster(), settings) as variant:
         for _ in range(2):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -24,6 +23,7 @@ from ecommerce_pipeline.context import RunSettings
 from ecommerce_pipeline.contract import ORDERS, TABLE_BY_NAME
 from ecommerce_pipeline.datasets import load_dataset
 from ecommerce_pipeline.execution import step_server
+from ecommerce_pipeline.execution.processes import free_port
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.specification import STEP_BY_NAME, STEP_NAMES, STEPS
@@ -49,8 +49,8 @@ def job() -> dg.JobDefinition:
 
 
 @pytest.fixture(scope="module", params=[pipeline, noop])
-def either(request: pytest.FixtureRequest) -> dg.JobDefinition:
-    """The job of the pipeline, and of the steps in their order that do nothing."""
+def any_job(request: pytest.FixtureRequest) -> dg.JobDefinition:
+    """The job of the pipeline, and the job of the same steps doing nothing."""
     definitions: dg.Definitions = request.param.defs
     return definitions.resolve_job_def("daily")
 
@@ -59,7 +59,7 @@ def either(request: pytest.FixtureRequest) -> dg.JobDefinition:
 def first_run(
     tmp_path_factory: pytest.TempPathFactory, job: dg.JobDefinition
 ) -> tuple[RunDirectory, dg.ExecuteInProcessResult]:
-    """A folder whose first day ran, and how; its source stands at the end of the second."""
+    """A folder after the first day's run, with the run's result; its source has two days."""
     run = RunDirectory(tmp_path_factory.mktemp("first-day"))
     url = f"sqlite:///{run.source_file}"
     fill_source(url, load_dataset("synthetic"), FIRST_DAY)
@@ -135,7 +135,7 @@ def with_all_upstream(graph: Graph) -> dict[str, set[str]]:
 
 
 def dbt_lineage() -> dict[str, set[str]]:
-    """The parents of each model and snapshot by dbt's manifest, ephemeral models looked through."""
+    """The parents of each model and snapshot by dbt's manifest, without ephemeral models."""
     nodes, parents = catalog.MANIFEST["nodes"], catalog.MANIFEST["parent_map"]
 
     def name(unique_id: str) -> str:
@@ -161,11 +161,13 @@ def test_the_definitions_load() -> None:
     dg.Definitions.validate_loadable(pipeline.defs)
 
 
-def test_each_step_waits_for_those_that_the_specification_names(either: dg.JobDefinition) -> None:
+def test_each_step_waits_for_those_that_the_specification_names(
+    any_job: dg.JobDefinition,
+) -> None:
     """A step has exactly the specified steps before it, directly or through others."""
-    structure = either.graph.dependency_structure
+    structure = any_job.graph.dependency_structure
     inputs = {
-        node.name: structure.input_to_upstream_outputs_for_node(node.name) for node in either.nodes
+        node.name: structure.input_to_upstream_outputs_for_node(node.name) for node in any_job.nodes
     }
     waits_for = {
         name: {output.node_name for outputs in upstream.values() for output in outputs}
@@ -175,9 +177,9 @@ def test_each_step_waits_for_those_that_the_specification_names(either: dg.JobDe
     assert with_all_upstream(waits_for) == with_all_upstream(specified)
 
 
-def test_what_opens_duckdb_is_in_its_pool(either: dg.JobDefinition) -> None:
+def test_what_opens_duckdb_is_in_its_pool(any_job: dg.JobDefinition) -> None:
     """A step is in the one-slot pool exactly when the specification says it opens the file."""
-    for node in either.nodes:
+    for node in any_job.nodes:
         assert isinstance(node.definition, dg.OpDefinition)
         uses_warehouse = STEP_BY_NAME[node.name].uses_warehouse
         assert node.definition.pool == ("warehouse" if uses_warehouse else None)
@@ -205,7 +207,7 @@ def test_a_partition_runs_every_step_once(
     assert notifications(run)[-1]["kind"] == "success"
 
 
-def test_a_materialization_tells_what_the_table_holds(
+def test_a_materialization_describes_the_table(
     first_run: tuple[RunDirectory, dg.ExecuteInProcessResult],
 ) -> None:
     """Rows, bytes, columns with their origins, and a preview without personal data are on it."""
@@ -256,7 +258,7 @@ def test_one_mart_can_be_materialized_alone(run: RunDirectory) -> None:
 def test_a_failed_staging_test_stops_the_history_and_every_mart(
     run: RunDirectory, job: dg.JobDefinition
 ) -> None:
-    """A bad row fails its check and the step, once; nothing later starts, readers keep theirs."""
+    """A bad row fails its check and the step once; nothing later starts or is published."""
     published, dashboard = run.published.resolve(), run.dashboard.read_bytes()
     with sqlite3.connect(run.source_file) as connection:
         connection.execute(
@@ -287,11 +289,9 @@ def test_a_stale_source_is_a_failed_check_that_blocks_the_extracts(
     assert "stale" in str(checks[0].description)
 
 
-def test_a_source_that_is_away_is_tried_again(run: RunDirectory) -> None:
+def test_an_unreachable_source_is_tried_again(run: RunDirectory) -> None:
     """An unreachable source is tried three times in all before the run fails."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        url = f"postgresql://reader@127.0.0.1:{probe.getsockname()[1]}/shop"
+    url = f"postgresql://reader@127.0.0.1:{free_port()}/shop"
     result = dg.materialize(
         [pipeline.extract(ORDERS)],
         partition_key=SECOND_DAY,
@@ -303,7 +303,7 @@ def test_a_source_that_is_away_is_tried_again(run: RunDirectory) -> None:
 
 
 def test_a_failed_run_notifies_once(run: RunDirectory, job: dg.JobDefinition) -> None:
-    """The sensor tells which step failed and why; it is silent where Dagster tries again."""
+    """The sensor notifies which step failed and why, but not when Dagster retries the run."""
     with dg.DagsterInstance.ephemeral() as instance:
         result = execute(job, run, "2025-01-05", instance)
         for tags in ({}, {"dagster/will_retry": "true"}):
@@ -315,7 +315,7 @@ def test_a_failed_run_notifies_once(run: RunDirectory, job: dg.JobDefinition) ->
                 resources={"pipeline": resource(run)},
             ).for_run_failure()
             pipeline.notify_failure(context)
-    (message,) = [told for told in notifications(run) if told["kind"] == "failure"]
+    (message,) = [sent for sent in notifications(run) if sent["kind"] == "failure"]
     assert message["step"] == "check_source_freshness"
     assert "stale" in json.dumps(message)
 

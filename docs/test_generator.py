@@ -220,7 +220,7 @@ def test_a_missing_symbol_is_named(symbol: str, tmp_path: Path) -> None:
 def test_a_yaml_snippet_has_the_comment_above_its_key() -> None:
     """Of a YAML file a top-level key is shown, with the comment that explains it."""
     lines = snippets.snippet(ROOT / "dagster_impl", "dagster.yaml:run_retries").lines
-    assert lines[0].startswith("# A run whose worker was lost")
+    assert lines[0].startswith("# A run whose process was killed")
     assert lines[1] == "run_retries:"
     assert all(line.startswith("  ") for line in lines[2:])
 

@@ -1,4 +1,4 @@
-"""What is asked of a Prefect server through its REST API, and what that says of a run."""
+"""A client of the Prefect server's REST API, and its answers as records of runs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import httpx
 
+from ecommerce_pipeline.execution.processes import wait_until
 from ecommerce_pipeline.interval_run import FAILED, RUNNING, SKIPPED, SUCCESS, IntervalRun, StepRun
 from ecommerce_pipeline.specification import STEP_NAMES
 
@@ -44,20 +45,21 @@ class PrefectApi:
         return any(worker["status"] == "ONLINE" for worker in workers)
 
     def create_run(self, flow: str, deployment: str, parameters: Json) -> str:
-        """Have a deployment run now; the new flow run's id."""
+        """Run a deployment now; return the id of the new flow run."""
         found = self._request("GET", f"/deployments/name/{flow}/{deployment}")
+        # The key lets _request repeat this request without a second flow run.
         body = {"parameters": parameters, "idempotency_key": str(uuid4())}
         run = self._request("POST", f"/deployments/{found['id']}/create_flow_run", body)
         return str(run["id"])
 
     def last_run(self, flow: str, parameters: Json) -> Json | None:
-        """The newest run of a flow with these parameters; None where there is none."""
+        """The newest run of a flow with these parameters; None when there is none."""
         body = {"flows": {"name": {"any_": [flow]}}, "sort": "EXPECTED_START_TIME_DESC"}
         runs = self._request("POST", "/flow_runs/filter", body)
         return next((run for run in runs if run["parameters"] == parameters), None)
 
     def retry(self, run_id: str) -> None:
-        """Let an ended flow run go on where it stopped, as ``prefect flow-run retry`` does."""
+        """Resume an ended flow run where it stopped, as ``prefect flow-run retry`` does."""
         body = {"state": {"type": "SCHEDULED", "name": "AwaitingRetry"}, "force": True}
         self._request("POST", f"/flow_runs/{run_id}/set_state", body)
 
@@ -84,20 +86,25 @@ class PrefectApi:
         )
 
     def _task_runs(self, flow_run: Json) -> list[Json]:
-        """The task runs; the last ones and their states reach the server after the flow run's."""
+        """The flow run's task runs, once they have reached the server."""
+        # Task runs are recorded from events, asynchronously: the last of them and their final
+        # states arrive after the flow run has ended.
         body = {"flow_runs": {"id": {"any_": [flow_run["id"]]}}}
         expected = set(STEP_NAMES) if flow_run["state_type"] == "COMPLETED" else set()
-        deadline = time.monotonic() + SETTLE_SECONDS
-        while True:
-            task_runs = list(self._request("POST", "/task_runs/filter", body))
-            known = {_step_name(run) for run in task_runs}
-            settled = all(run["state_type"] in STATES for run in task_runs)
-            if (settled and known >= expected) or time.monotonic() > deadline:
-                return task_runs
-            time.sleep(POLL_SECONDS)
+        task_runs: list[Json] = []
+
+        def are_complete() -> bool:
+            task_runs[:] = self._request("POST", "/task_runs/filter", body)
+            ended = all(run["state_type"] in STATES for run in task_runs)
+            return ended and {_step_name(run) for run in task_runs} >= expected
+
+        wait_until(are_complete, timeout_seconds=SETTLE_SECONDS, poll_seconds=POLL_SECONDS)
+        return task_runs
 
     def _request(self, method: str, path: str, body: Json | None = None) -> Any:  # noqa: ANN401
-        """Ask, and ask again while the server's SQLite database is locked (status 503)."""
+        """Send a request, and retry it while the server's database is locked (status 503)."""
+        # SQLite allows one writer, so the server often answers 503 while a flow runs. A request can
+        # be repeated: the only one that creates something has an idempotency key.
         deadline = time.monotonic() + BUSY_SECONDS
         while True:
             response = self._client.request(method, path, json=body)
@@ -108,7 +115,7 @@ class PrefectApi:
 
 
 def _step_runs(task_runs: Iterable[Json]) -> tuple[StepRun, ...]:
-    """One step run for each step, in order of start; a resumed run has several task runs of one."""
+    """One step run for each step, in order of start; a resumed run has several task runs a step."""
     by_step: dict[str, list[Json]] = {}
     for task_run in sorted(task_runs, key=lambda run: str(run["start_time"])):
         by_step.setdefault(_step_name(task_run), []).append(task_run)
@@ -120,7 +127,7 @@ def _step_name(task_run: Json) -> str:
 
 
 def _step_run(name: str, task_runs: Sequence[Json]) -> StepRun:
-    """The last task run that did the work; a ``Cached`` one found it done."""
+    """The last task run that did the work; a ``Cached`` one only found its result."""
     worked = [run for run in task_runs if run["state_name"] != "Cached"]
     last = worked[-1]
     return StepRun(

@@ -1,4 +1,4 @@
-"""What the flow, its deployment and the runner must agree on; imports nothing."""
+"""Names that the flow, its deployment and the runner share; imports nothing."""
 
 PIPELINE_FLOW = "ecommerce-pipeline"
 PIPELINE_DEPLOYMENT = "daily"
@@ -8,4 +8,4 @@ WORK_POOL = "ecommerce"
 SETTINGS_VARIABLE = "ecommerce_settings"
 SECRETS_BLOCK = "ecommerce-secrets"
 WAREHOUSE = "warehouse"  # the concurrency limit of one that guards the DuckDB file
-MAX_ATTEMPTS = 3  # a crashed flow run goes on by itself until it has begun this often
+MAX_ATTEMPTS = 3  # a crashed flow run is resumed until it has started this often

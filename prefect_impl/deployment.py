@@ -1,9 +1,9 @@
-"""What a Prefect server is told of the pipeline: settings, limits, deployments, automations.
+"""Deploys the pipeline to a Prefect server: settings, limits, deployments, automations.
 
     PIPELINE_RUN_DIR=/srv/shop PREFECT_API_URL=http://127.0.0.1:4200/api \\
         python prefect_impl/deployment.py
 
-Everything is replaced where it exists, so that deploying again is safe.
+Existing objects are replaced, so deploying again is safe.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ HERE = Path(__file__).parent
 DEPLOYED_RUNS = {"prefect.resource.role": "deployment"}
 HEARTBEAT = "prefect.flow-run.heartbeat"
 ENDS = [f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Crashed", "Cancelled")]
-SILENCE_SECONDS = 90  # three of Prefect's shortest heartbeats
+SILENCE_SECONDS = 90  # three of Prefect's shortest heartbeats; one may be late on a busy machine
 
 
 def deploy(file: str = "pipeline.py", *, scheduled: bool = True) -> None:
-    """Tell the server of ``PREFECT_API_URL`` everything that the pipeline needs there.
+    """Create everything that the pipeline needs on the server of ``PREFECT_API_URL``.
 
     Args:
         file: where the flows are, in this folder.
@@ -57,7 +57,7 @@ def deploy(file: str = "pipeline.py", *, scheduled: bool = True) -> None:
 
 
 def _save_settings() -> None:
-    """Hand over what the environment says: credentials encrypted at rest and never shown."""
+    """Store the environment's settings on the server; credentials are encrypted there."""
     settings = {key: os.environ[key] for key in SETTINGS if key in os.environ}
     secrets: Any = {key: os.environ[key] for key in SECRETS if key in os.environ}
     Variable.set(SETTINGS_VARIABLE, settings, overwrite=True)
@@ -65,7 +65,7 @@ def _save_settings() -> None:
 
 
 def _make_limits() -> None:
-    """One flow run at a time; and one that has the warehouse open."""
+    """Allow one flow run at a time, and one that has the warehouse open."""
     pool = WorkPoolCreate(
         name=WORK_POOL,
         type=ProcessWorker.type,
@@ -78,7 +78,9 @@ def _make_limits() -> None:
 
 
 def _make_automations() -> None:
-    """Take a silent flow run for crashed; and let a crashed one go on, up to a limit."""
+    """Mark a flow run without heartbeats as crashed, and resume a crashed one, up to a limit."""
+    # A worker reports the death of its flow run. When the worker died as well, only the missing
+    # heartbeats show it; Prefect itself would leave the run Running for ever.
     _replace(
         name="crash-silent-runs",
         description="A run whose heartbeats stopped has lost its process and its worker.",
@@ -95,7 +97,7 @@ def _make_automations() -> None:
     )
     _replace(
         name="resume-crashed-runs",
-        description=f"A crashed run goes on where it stopped, at most {MAX_ATTEMPTS - 1} times.",
+        description=f"A crashed run resumes where it stopped, at most {MAX_ATTEMPTS - 1} times.",
         trigger={
             "type": "event",
             "posture": "Reactive",
@@ -116,14 +118,14 @@ def _replace(name: str, **fields: object) -> None:
 
 
 def _deploy(entrypoint: str, name: str, schedule: Schedule | None = None) -> None:
-    """Deploy a flow, to be run from this folder by one process a run."""
+    """Deploy a flow; each of its runs is one process that starts in this folder."""
     source = Flow.from_source(source=HERE, entrypoint=entrypoint)
     cast("Flow[..., Any]", source).deploy(
         name=name,
         work_pool_name=WORK_POOL,
         tags=["ecommerce", name],
         schedules=[schedule] if schedule else [],
-        # Named in full, the worker starts it directly: without, a second interpreter prepares it.
+        # With the command named, the worker starts it directly instead of through a second Python.
         job_variables={"command": f"{sys.executable} -m prefect.engine", "working_dir": str(HERE)},
         print_next_steps=False,
     )

@@ -1,4 +1,4 @@
-"""The steps of the pipeline in their order, but doing nothing: what Prefect itself costs."""
+"""The pipeline's steps in the same order, all doing nothing: measures Prefect's own cost."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ side_by_side: Any = ThreadPoolTaskRunner(max_workers=MAX_PARALLEL_STEPS)
 
 @task(task_run_name="{step}")
 def do_nothing(step: str) -> None:
-    """Stand for a step."""
+    """Take the place of a step."""
 
 
 @flow(name=PIPELINE_FLOW, flow_run_name="{interval}", task_runner=side_by_side)

@@ -37,17 +37,21 @@ from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution.step_client import run_step
 from ecommerce_pipeline.interval import DAY, DataInterval, days
+from ecommerce_pipeline.interval_run import SUCCESS
 from ecommerce_pipeline.specification import EXTRACT_STEPS, MAX_PARALLEL_STEPS, STEP_BY_NAME
 from ecommerce_pipeline.storage import journal
 
-LEASE_SECONDS = 60.0  # Prefect's shortest: how long a killed run keeps the warehouse
-GRACE_SECONDS = 30.0  # by then run_step has killed a step that takes too long
+# A killed run keeps the warehouse until its lease expires; Prefect allows no shorter one.
+LEASE_SECONDS = 60.0
+# run_step kills a step at its time-out. Prefect's time-out comes later, as a second safeguard: it
+# cannot interrupt the threads of mapped tasks.
+GRACE_SECONDS = 30.0
 
 Rows = dict[str, int]
 
 
 def step_context(interval: DataInterval) -> StepContext:
-    """From the environment where it names a run's folder, else from the server's settings."""
+    """The steps' input, from the environment if it names a run's folder, else from the server."""
     if "PIPELINE_RUN_DIR" in os.environ:
         return StepContext.from_environment(interval)
     settings: Any = Variable.get(SETTINGS_VARIABLE)
@@ -56,21 +60,22 @@ def step_context(interval: DataInterval) -> StepContext:
 
 
 def is_retryable(_: Task[..., Any], __: TaskRun, state: State[Any]) -> bool:
-    """Whether trying again may help; a failed test or a refused schema stays what it is."""
+    """Whether another attempt may succeed; a failed test or a refused schema fails again."""
     error = state.result(raise_on_failure=False)
     return not isinstance(error, PipelineError) or error.retryable
 
 
 @task(
     task_run_name="{step} {context.interval.label}",
-    # A resumed run skips what is done; another run skips nothing.
+    # A resumed flow run finds its own results and skips those steps. A new run of the same interval
+    # must find none: the source may have changed since.
     cache_policy=INPUTS - "context" + RUN_ID,
     cache_expiration=timedelta(days=7),
     persist_result=True,
     retry_condition_fn=is_retryable,
 )
 def run(step: str, context: StepContext) -> Rows:
-    """Run one step of the specification in a process of its own, which dies with this one."""
+    """Run one step of the specification in a separate process, which ends with this one."""
     result = run_step(step, context)
     print(dict(result.rows), dict(result.details))  # noqa: T201 (log_prints makes it a log)
     return dict(result.rows)
@@ -88,7 +93,7 @@ def task_options(step: str) -> dict[str, Any]:
 
 
 def interval_of(text: str | None, scheduled: datetime) -> DataInterval:
-    """The interval that was named, else the UTC day before the one in which the run was due."""
+    """The given interval, else the UTC day before the one for which the run was scheduled."""
     if text is not None:
         return DataInterval.parse(text)
     return DataInterval.for_day(scheduled.astimezone(UTC).date() - DAY)
@@ -101,26 +106,26 @@ def current_interval() -> DataInterval:
 
 
 def flow_run_name() -> str:
-    """The interval's short name; what is no interval, the flow itself refuses."""
+    """The interval's label, or the parameter as it is."""
     try:
         return current_interval().label
-    except PipelineError:
+    except PipelineError:  # the flow itself fails with this message
         return str(runtime.flow_run.parameters["interval"])
 
 
 def notify_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Notify of a run that failed, or crashed and will not be resumed, and of its failed steps."""
+    """Notify of a run that failed, or crashed and will not be resumed, with its failed steps."""
     with get_client(sync_client=True) as client:
-        flow_run = client.read_flow_run(flow_run.id)  # a worker's is from before the run began
+        flow_run = client.read_flow_run(flow_run.id)  # the worker passes one from before the start
     if state.is_crashed() and 0 < flow_run.run_count < MAX_ATTEMPTS:
         return
     scheduled = cast("datetime", flow_run.expected_start_time)
     interval = interval_of(flow_run.parameters.get("interval"), scheduled)
     context = step_context(interval)
-    begun = flow_run.start_time or interval.end
-    attempts = [a for a in journal.read(context.run, interval) if a.started_at >= begun]
+    started = flow_run.start_time or interval.end
+    attempts = [a for a in journal.read(context.run, interval) if a.started_at >= started]
     outcomes = {attempt.step: attempt.outcome for attempt in attempts}
-    failed = [step for step, outcome in outcomes.items() if outcome != journal.SUCCESS]
+    failed = [step for step, outcome in outcomes.items() if outcome != SUCCESS]
     steps.notify_failure(context, step=", ".join(failed), reason=state.message or "")
 
 
@@ -131,7 +136,7 @@ side_by_side: Any = ThreadPoolTaskRunner(max_workers=MAX_PARALLEL_STEPS)
     name=PIPELINE_FLOW,
     flow_run_name=flow_run_name,
     task_runner=side_by_side,
-    persist_result=True,  # a resumed backfill skips the intervals that are done
+    persist_result=True,  # a resumed backfill skips the completed intervals
     on_failure=[notify_failure],
     on_crashed=[notify_failure],
     log_prints=True,
@@ -173,16 +178,16 @@ def pipeline(interval: str | None = None) -> dict[str, Rows]:
 
 @flow(name=BACKFILL_FLOW, flow_run_name="{first_day} to {last_day}", persist_result=True)
 def backfill(first_day: date, last_day: date) -> None:
-    """Run the pipeline for each day from the first to the last, oldest first, as runs of its own.
+    """Run the pipeline for each day from the first to the last, oldest first, as subflow runs.
 
-    Retried, it goes on with the day, and the step, at which it stopped.
+    A retry resumes at the day, and the step, at which it stopped.
     """
     for interval in days(first_day, (last_day - first_day) // DAY + 1):
         pipeline(str(interval))
 
 
 def report(context: StepContext, rows: dict[str, Rows]) -> None:
-    """Leave the run's artifacts: a table of rows, and a page that links to the dashboard."""
+    """Create the run's artifacts: a table of rows, and a page that links to the dashboard."""
     table = [
         {"step": step, "table": name, "rows": count}
         for step, counts in rows.items()
@@ -196,16 +201,17 @@ def report(context: StepContext, rows: dict[str, Rows]) -> None:
         f"- Published copy: `{run.published}`\n"
         f"- Record of all runs: `{run.record}`\n",
         key="report",
-        description=f"What the run of {interval} left",
+        description=f"Results of the run of {interval}",
     )
 
 
 if __name__ == "__main__":
     if "PIPELINE_RUN_DIR" in os.environ or len(sys.argv) > 1:
         arguments = sys.argv[1:]
-    else:  # without a run's folder and an interval: a small shop to try the flow with
+    else:  # without a run's folder and an interval: a small shop to try the flow
         from small_shop import create_small_shop
 
         arguments = [create_small_shop()]
+    # The temporary server migrates an empty database first; the default of 20 s can be too short.
     with temporary_settings({PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: 180}):
         pipeline(*arguments)

@@ -5,7 +5,6 @@ python prefect_impl/run.py --days 3
 
 from __future__ import annotations
 
-import os
 import secrets
 import subprocess
 import sys
@@ -27,7 +26,7 @@ from constants import (
 )
 from ecommerce_pipeline.context import RunSettings
 from ecommerce_pipeline.errors import PipelineError
-from ecommerce_pipeline.execution.processes import free_port
+from ecommerce_pipeline.execution.processes import free_port, inherited_environment, wait_until
 from ecommerce_pipeline.harness.command_line import main
 from ecommerce_pipeline.harness.services import Service
 from ecommerce_pipeline.harness.variant import shared_step_server
@@ -53,7 +52,7 @@ class Prefect:
 
     @property
     def addresses(self) -> Mapping[str, str]:
-        """The user interface, with where its password is."""
+        """The URL of the user interface by a title that says where its password is."""
         return self._addresses
 
     def start(self, settings: RunSettings) -> None:
@@ -73,21 +72,21 @@ class Prefect:
         self.api = PrefectApi(address, (USER, password))
         self._stack.callback(self.api.close)
         self._start_service("server")
-        self._wait_until("server", self.api.is_healthy)
+        self._wait_for_start("server", self.api.is_healthy)
         self._deploy(settings)
         self._start_service("worker", "--pool", WORK_POOL, "--install-policy", "never")
-        self._wait_until("worker", lambda: self.api.has_worker(WORK_POOL))
+        self._wait_for_start("worker", lambda: self.api.has_worker(WORK_POOL))
         self._addresses = {f"Prefect (user {USER}, password in {home / 'password'})": address}
 
     def run_interval(self, interval: DataInterval) -> IntervalRun:
-        """Have the deployment run the interval, and wait for the flow run's end."""
+        """Run the deployment for the interval, and wait for the flow run's end."""
         parameters = {"interval": str(interval)}
         run_id = self.api.create_run(PIPELINE_FLOW, PIPELINE_DEPLOYMENT, parameters)
         self.wait(run_id)
         return self.api.interval_run(self.api.read_run(run_id))
 
     def backfill(self, intervals: Sequence[DataInterval]) -> list[IntervalRun]:
-        """Run the backfill flow over the intervals' days; one that stopped before is resumed."""
+        """Run the backfill flow over the intervals' days, or resume one that stopped before."""
         parameters = {
             "first_day": intervals[0].start.date().isoformat(),
             "last_day": intervals[-1].start.date().isoformat(),
@@ -103,21 +102,24 @@ class Prefect:
         return [self.api.interval_run(run) for run in by_interval.values()]
 
     def stop(self) -> None:
-        """Stop the worker first, which reports to the server."""
+        """Stop worker, server and step server, in this order."""
+        # The worker reports the end of its flow runs to the server.
         for name in ("worker", "server"):
             if name in self.services:
                 self.services.pop(name).stop()
         self._stack.close()
 
     def wait(self, run_id: str) -> None:
-        """Wait for a flow run's end and keep the services up; a crash that is resumed is no end."""
+        """Wait for a flow run's end, across resumed crashes; restart exited services meanwhile."""
         while True:
             for service in self.services.values():
                 service.restart_if_exited()
             try:
                 run = self.api.read_run(run_id)
             except httpx.TransportError:
-                continue  # the server is starting again
+                continue  # the server was just restarted
+            # An automation resumes a crashed run until it has started MAX_ATTEMPTS times, but not a
+            # run that crashed before its first start.
             resumes = run["state_type"] == "CRASHED" and 0 < run["run_count"] < MAX_ATTEMPTS
             if run["state_type"] in STATES and not resumes:
                 return
@@ -128,19 +130,23 @@ class Prefect:
         log = self._logs / f"{name}.log"
         self.services[name] = Service(f"prefect {name}", command, self._environment, log)
 
-    def _wait_until(self, name: str, is_up: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        while not is_up():
-            self.services[name].raise_if_exited()
-            if time.monotonic() > deadline:
-                raise PipelineError(
-                    f"prefect {name} is not up after {START_SECONDS:g} s",
-                    f"read {self._logs / name}.log",
-                )
-            time.sleep(POLL_SECONDS)
+    def _wait_for_start(self, name: str, is_up: Callable[[], bool]) -> None:
+        def is_up_or_exited() -> bool:
+            up = is_up()
+            if not up:
+                self.services[name].raise_if_exited()
+            return up
+
+        if not wait_until(
+            is_up_or_exited, timeout_seconds=START_SECONDS, poll_seconds=POLL_SECONDS
+        ):
+            raise PipelineError(
+                f"prefect {name} is not up after {START_SECONDS:g} s",
+                f"read {self._logs / name}.log",
+            )
 
     def _deploy(self, settings: RunSettings) -> None:
-        """Tell the server of the flows; unscheduled, as a data set's days are not due today."""
+        """Deploy the flows, unscheduled: the schedule would add a run of a day without data."""
         file = f"{self._pipeline}.py"
         command = [sys.executable, str(HERE / "deployment.py"), file, "--unscheduled"]
         environment = {**self._environment, **settings.to_environment()}
@@ -154,18 +160,20 @@ class Prefect:
 
 
 def prefect_environment(settings: RunSettings, address: str, auth: str) -> dict[str, str]:
-    """The variables of server, worker and deployment; the README says why each is there.
+    """The environment of server, worker and deployment; the README says why each variable is set.
 
-    The pipeline's own settings are not among them: they reach it through the server.
+    The pipeline's own settings are left out: the flow reads them from the server.
     """
     home = settings.run.tool_home
     host, port = address.removeprefix("http://").split(":")
-    left_out = {"PYTHONDONTWRITEBYTECODE", "PIPELINE_SLACK_WEBHOOK_URL", *settings.to_environment()}
+    pipeline_settings = {"PIPELINE_SLACK_WEBHOOK_URL", *settings.to_environment()}
     return {
-        **{key: value for key, value in os.environ.items() if key not in left_out},
+        **inherited_environment(without=pipeline_settings),
         "DO_NOT_TRACK": "1",
         "PREFECT_API_AUTH_STRING": auth,
         "PREFECT_API_URL": f"{address}/api",
+        # Prefect's minimum; the default of 180 s is longer than the automation's SILENCE_SECONDS.
+        # Only missing heartbeats reveal a flow run that died together with its worker.
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
         "PREFECT_HOME": str(home),
         "PREFECT_PROFILES_PATH": str(home / "profiles.toml"),
@@ -174,9 +182,11 @@ def prefect_environment(settings: RunSettings, address: str, auth: str) -> dict[
         "PREFECT_SERVER_API_AUTH_STRING": auth,
         "PREFECT_SERVER_API_HOST": host,
         "PREFECT_SERVER_API_PORT": port,
+        # Leases in memory are lost when the server is killed, and their slot stays taken.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": (
             "prefect.server.concurrency.lease_storage.filesystem"
         ),
+        # How often expired leases are taken back: until then a resumed run waits for the warehouse.
         "PREFECT_SERVER_SERVICES_REPOSSESSOR_LOOP_SECONDS": "5",
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(home / "ui"),
@@ -186,9 +196,9 @@ def prefect_environment(settings: RunSettings, address: str, auth: str) -> dict[
 
 
 def _new_password(file: Path) -> str:
-    """A random password, kept in a private file for who wants to look at the pages."""
+    """A random password, also written to a private file for the users of the web pages."""
     password = secrets.token_urlsafe(16)
-    file.touch(mode=0o600)
+    file.touch(mode=0o600)  # before the password is in it
     file.write_text(password)
     return password
 

@@ -1,4 +1,4 @@
-"""A small synthetic shop, for who runs ``pipeline.py`` without a run's folder of their own."""
+"""A small synthetic shop, for running ``pipeline.py`` without a run's folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ecommerce_pipeline.run_directory import RunDirectory
 
 
 def create_small_shop() -> str:
-    """Create the shop below ``runs/`` and name its folder in the environment; its first day."""
+    """Create the shop below ``runs/``, set PIPELINE_RUN_DIR to it, and return its first day."""
     run = RunDirectory(Path(__file__).parents[1] / "runs" / "prefect-script")
     run.path.mkdir(parents=True, exist_ok=True)
     os.environ["PIPELINE_RUN_DIR"] = str(run.path)

@@ -27,7 +27,7 @@ class InterruptedPrefect(InterruptedRun[Prefect]):
     """How Prefect's processes are found, and how its API shows a failure."""
 
     def start_interval(self) -> str:
-        """Have the second day run; the flow run's id."""
+        """Run the second day; return the flow run's id."""
         parameters = {"interval": str(self.day.interval)}
         return self.variant.api.create_run(PIPELINE_FLOW, PIPELINE_DEPLOYMENT, parameters)
 
@@ -65,7 +65,7 @@ def interrupted(day: InterruptedDay, tmp_path: Path) -> Iterator[InterruptedPref
 
 @pytest.mark.parametrize("step", ["extract_orders", "dbt_run_marts"])
 def test_a_killed_flow_run_goes_on_by_itself(interrupted: InterruptedPrefect, step: str) -> None:
-    """The worker sees the death, an automation resumes the run, and what was done stays done."""
+    """The worker detects the death, and an automation resumes the run at the interrupted step."""
     run_id = interrupted.start_interval()
     detected = interrupted.kill_flow_run(run_id, step)
     interrupted.end(run_id, Fault("the flow-run process", step, detected, BY_AUTOMATION))
@@ -73,8 +73,8 @@ def test_a_killed_flow_run_goes_on_by_itself(interrupted: InterruptedPrefect, st
     assert interrupted.times_done()["check_source_freshness"] == 1
     assert interrupted.times_done()[step] == 1
     recorded = interrupted.variant.api.interval_run(interrupted.variant.api.read_run(run_id))
-    assert sorted(made.name for made in recorded.steps) == sorted(STEP_NAMES)
-    assert {made.state for made in recorded.steps} == {"success"}
+    assert sorted(done.name for done in recorded.steps) == sorted(STEP_NAMES)
+    assert {done.state for done in recorded.steps} == {"success"}
 
 
 def test_a_killed_backfill_goes_on_by_itself(interrupted: InterruptedPrefect) -> None:
@@ -92,7 +92,7 @@ def test_a_killed_backfill_goes_on_by_itself(interrupted: InterruptedPrefect) ->
 def test_a_flow_run_that_died_with_its_worker_is_missed_and_goes_on(
     interrupted: InterruptedPrefect,
 ) -> None:
-    """Nobody sees the death; when its heartbeats are missed, automations crash and resume it."""
+    """No process detects the death; automations crash and resume it once heartbeats are missing."""
     step = "dbt_test_staging"
     run_id = interrupted.start_interval()
     worker = interrupted.service("worker")
@@ -103,7 +103,7 @@ def test_a_flow_run_that_died_with_its_worker_is_missed_and_goes_on(
 
 
 def test_a_flow_run_outlives_its_server(interrupted: InterruptedPrefect) -> None:
-    """While the server is away the steps go on; started again, it learns how the run ended."""
+    """While the server is down the steps keep running; the run's end is reported afterwards."""
     step = "dbt_run_staging"
     run_id = interrupted.start_interval()
     server = interrupted.service("server")

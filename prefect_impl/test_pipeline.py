@@ -1,11 +1,10 @@
-"""The flow under Prefect's test harness: a server of its own, real steps, real data."""
+"""The flow under Prefect's test harness: its own server, real steps, real data."""
 
 from __future__ import annotations
 
 import shutil
 import socket
 import sqlite3
-import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -33,6 +32,7 @@ import pipeline as module
 from constants import PIPELINE_DEPLOYMENT, PIPELINE_FLOW, WAREHOUSE, WORK_POOL
 from ecommerce_pipeline.datasets import load_dataset
 from ecommerce_pipeline.execution import step_server
+from ecommerce_pipeline.execution.processes import free_port, wait_until
 from ecommerce_pipeline.interval import DataInterval, parse_day
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.specification import EXTRACT_STEPS, STEP_NAMES, STEPS
@@ -67,7 +67,7 @@ def server() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def first_day(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
-    """A folder whose first day ran; its source stands at the end of the second."""
+    """A folder after the first day's run; its source is at the end of the second."""
     run = RunDirectory(tmp_path_factory.mktemp("first-day"))
     url = f"sqlite:///{run.source_file}"
     fill_source(url, load_dataset("synthetic"), FIRST_DAY)
@@ -80,7 +80,7 @@ def first_day(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
 
 @pytest.fixture
 def run(first_day: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
-    """A copy of it, which the flows work in."""
+    """A copy of the folder, for the test's flow runs."""
     folder = tmp_path / "run"
     shutil.copytree(first_day.path, folder, symlinks=True)
     monkeypatch.setenv("PIPELINE_RUN_DIR", str(folder))
@@ -97,11 +97,13 @@ def task_runs(flow_run: FlowRun) -> list[TaskRun]:
     """The flow run's task runs, once their last states have reached the server."""
     of_flow_run = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run.id]))
     with get_client(sync_client=True) as client:
-        for _ in range(100):
-            found = client.read_task_runs(flow_run_filter=of_flow_run)
-            if all(run.state_type in TERMINAL for run in found):
-                break
-            time.sleep(0.1)
+        found: list[TaskRun] = []
+
+        def have_ended() -> bool:
+            found[:] = client.read_task_runs(flow_run_filter=of_flow_run)
+            return all(run.state_type in TERMINAL for run in found)
+
+        wait_until(have_ended, timeout_seconds=10)
     return sorted(found, key=attrgetter("start_time"))
 
 
@@ -182,10 +184,10 @@ def test_a_failed_staging_test_stops_the_marts(run: RunDirectory) -> None:
 
 
 @pytest.mark.parametrize(("run_count", "messages"), [(0, 1), (1, 0), (2, 0), (3, 1)])
-def test_only_a_crash_that_is_not_resumed_is_told(
+def test_only_a_crash_that_is_not_resumed_notifies(
     run: RunDirectory, run_count: int, messages: int
 ) -> None:
-    """A crash is told when the run never began, or has begun as often as it may."""
+    """A crash notifies when the run never started, or has started the maximum number of times."""
     run.notifications.unlink()
     with get_client(sync_client=True) as client:
         submitted = client.create_flow_run(pipeline, parameters={"interval": SECOND_DAY})
@@ -193,17 +195,15 @@ def test_only_a_crash_that_is_not_resumed_is_told(
             client.set_flow_run_state(submitted.id, Running(), force=True)
             client.set_flow_run_state(submitted.id, Scheduled(), force=True)
     notify_failure(pipeline, submitted, Crashed(message="The process died."))
-    told = run.notifications.read_text().splitlines() if run.notifications.exists() else []
-    assert len(told) == messages
+    sent = run.notifications.read_text().splitlines() if run.notifications.exists() else []
+    assert len(sent) == messages
 
 
-def test_a_source_that_is_away_is_tried_again(
+def test_an_unreachable_source_is_tried_again(
     run: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An unreachable source is tried three times in all before the run fails."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        url = f"postgresql://reader@127.0.0.1:{probe.getsockname()[1]}/shop"
+    url = f"postgresql://reader@127.0.0.1:{free_port()}/shop"
     monkeypatch.setenv("PIPELINE_SOURCE_URL", url)
     assert pipeline(SECOND_DAY, return_state=True).is_failed()
     (only,) = task_runs(last_flow_run(SECOND_DAY))
@@ -223,7 +223,7 @@ def test_a_resumed_run_skips_what_is_done(run: RunDirectory) -> None:
 
 
 def test_a_new_run_of_an_interval_skips_nothing(run: RunDirectory) -> None:
-    """The cache is the flow run's own: a second run of an interval extracts it anew."""
+    """The cache is the flow run's own: a second run of an interval extracts again."""
     context = step_context(DataInterval.parse(SECOND_DAY))
     extract = module.run.with_options(**task_options("extract_orders"))
 
@@ -239,7 +239,7 @@ def test_a_new_run_of_an_interval_skips_nothing(run: RunDirectory) -> None:
 
 
 def step_processes() -> set[psutil.Process]:
-    """What the step server has running now."""
+    """The step processes that the step server runs now."""
     servers = [p for p in psutil.Process().children() if step_server.__name__ in p.cmdline()]
     return {child for server in servers for child in server.children()}
 
@@ -282,7 +282,7 @@ def test_a_scheduled_run_processes_the_day_before() -> None:
     assert interval_of("2025-01-31", due) == DataInterval.parse("2025-01-31")
 
 
-def test_what_is_no_interval_is_refused_in_one_line(run: RunDirectory) -> None:
+def test_an_invalid_interval_is_refused_in_one_line(run: RunDirectory) -> None:
     """A malformed interval fails the run before any step, saying how to write one."""
     state = pipeline("2025-13-99", return_state=True)
     assert state.is_failed()
@@ -290,7 +290,7 @@ def test_what_is_no_interval_is_refused_in_one_line(run: RunDirectory) -> None:
     assert steps_run(run) == []
 
 
-def test_a_deployment_holds_schedule_limits_and_settings(
+def test_a_deployment_has_schedule_limits_and_settings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After deploying twice the server has one of everything, and its settings reach the steps."""

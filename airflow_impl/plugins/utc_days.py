@@ -33,7 +33,7 @@ class UtcDays(CronDataIntervalTimetable):
         last_automated_data_interval: DataInterval | None,
         restriction: TimeRestriction,
     ) -> DagRunInfo | None:
-        """The next day's run, put off by the delay."""
+        """The next day's run, later by the delay."""
         info = super().next_dagrun_info(
             last_automated_data_interval=last_automated_data_interval, restriction=restriction
         )
@@ -50,7 +50,7 @@ class UtcDays(CronDataIntervalTimetable):
 
 
 class UtcDaysPlugin(AirflowPlugin):
-    """Makes the timetable known to the scheduler and the API server."""
+    """Registers the timetable in the scheduler and the API server."""
 
     name = "utc_days"
     timetables = [UtcDays]  # noqa: RUF012 (as Airflow declares it)

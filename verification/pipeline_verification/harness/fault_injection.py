@@ -40,7 +40,7 @@ from pipeline_verification.harness.control import (
 from pipeline_verification.harness.environments import ROOT
 
 DAYS = ("2025-01-01", "2025-01-02")
-SCALE = 20  # large enough that every step can be caught at work
+SCALE = 20  # large enough that every step runs long enough to be suspended
 TIMEOUT_SECONDS = 300.0
 POLL_SECONDS = 0.01
 T = TypeVar("T")
@@ -52,7 +52,7 @@ class Fault:
 
     Attributes:
         killed: what got SIGKILL, such as ``the flow-run process``.
-        during: the step that was at work.
+        during: the step that ran.
         detected_seconds: from SIGKILL until the tool's own API showed it; None for never.
         completed_by: ``itself``, or the documented command that completed the run.
         equal: whether the warehouse equals the uninterrupted one, value for value.
@@ -67,7 +67,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class InterruptedDay:
-    """A run's folder before the day that a test interrupts, and the same after a run left alone."""
+    """A run's folder before the day that a test interrupts, and after the undisturbed day."""
 
     before: RunDirectory
     uninterrupted: RunDirectory
@@ -111,11 +111,11 @@ V = TypeVar("V", bound=HasServices)
 
 @dataclass(frozen=True)
 class InterruptedRun(Generic[V]):
-    """A started variant whose second day a test interrupts; a tool's test adds what is its own.
+    """A started variant whose second day a test interrupts; a tool's test extends it.
 
     Attributes:
-        day: the day, and what must be left in the end.
-        settings: what the variant was started with.
+        day: the interrupted day, with the expected final state.
+        settings: the settings of the started variant.
         variant: the started variant.
     """
 
@@ -141,7 +141,7 @@ class InterruptedRun(Generic[V]):
         return psutil.Process(self.variant.services[name].process.pid)
 
     def frozen_step(self, step: str) -> AbstractContextManager[psutil.Process]:
-        """Hold the process of a step of the day still for the block."""
+        """Wait until a step of the day runs, and suspend its process for the block."""
         return frozen_step(self.run, self.day.interval, step)
 
     def kill_during(
@@ -152,19 +152,19 @@ class InterruptedRun(Generic[V]):
         *,
         grace_seconds: float = TIMEOUT_SECONDS,
     ) -> float | None:
-        """SIGKILL the victims while the step is at work, and wait until the step has ended too.
+        """SIGKILL the victims while the step runs, and wait until the step has ended too.
 
         Args:
             step: the step of the day to interrupt.
-            victims: asked while the step is held still.
+            victims: called while the step's process is suspended.
             is_detected: whether the tool's own API shows that something has happened.
             grace_seconds: how long after that the step's process may still be there.
 
         Returns:
-            After how many seconds ``is_detected`` held; None where it did not in time.
+            After how many seconds ``is_detected`` was true; None when it was not in time.
 
         Raises:
-            TimeoutError: the step did not come to work, or did not end with its client.
+            TimeoutError: the step did not start, or did not end with its client.
         """
         with self.frozen_step(step) as process:
             moment = kill(victims())
@@ -173,7 +173,7 @@ class InterruptedRun(Generic[V]):
         return detected
 
     def differences(self) -> list[Difference]:
-        """Where warehouse and published copy differ from those of the run left alone."""
+        """Where warehouse and published copy differ from those of the undisturbed run."""
         other = self.day.uninterrupted
         copies = [folder.published / "warehouse.duckdb" for folder in (self.run, other)]
         return [*compare(self.run.warehouse, other.warehouse), *compare(copies[0], copies[1])]
@@ -203,15 +203,16 @@ def _run_control(run: RunDirectory, day: str, environment: dict[str, str]) -> No
 
 @contextmanager
 def frozen_step(run: RunDirectory, interval: DataInterval, step: str) -> Iterator[psutil.Process]:
-    """Wait until the step is at work and hold its process still (SIGSTOP) for the block.
+    """Wait until the step runs and suspend its process (SIGSTOP) for the block.
 
-    It goes on after the block, if what the block killed did not take it along.
+    The process is resumed after the block, if it still exists.
 
     Raises:
-        TimeoutError: the step did not come to work in time, or ended too soon to be seen.
+        TimeoutError: the step did not start in time, or ended too soon to be suspended.
     """
+    # A suspended step cannot finish between its discovery and the kill of the test.
     log = run.step_log(step, interval)
-    process = wait_for(lambda: _writer_of(log), f"{step} to be at work")
+    process = wait_for(lambda: _writer_of(log), f"{step} to run")
     process.suspend()
     try:
         yield process
@@ -236,7 +237,7 @@ def _writes(process: psutil.Process, log: Path) -> bool:
 
 
 def kill(processes: Sequence[psutil.Process]) -> float:
-    """SIGKILL the processes, all before any is waited for; the moment, by the monotonic clock."""
+    """SIGKILL all processes, then wait for their end; return the time of the monotonic clock."""
     moment = time.monotonic()
     for process in processes:
         with suppress(psutil.NoSuchProcess):
@@ -246,7 +247,7 @@ def kill(processes: Sequence[psutil.Process]) -> float:
 
 
 def has_ended(process: psutil.Process) -> bool:
-    """Whether the process is gone, or a zombie that does nothing any more."""
+    """Whether the process is gone, or a zombie."""
     try:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -268,17 +269,17 @@ def wait_for(condition: Callable[[], T | None], what: str, seconds: float = TIME
 def seconds_until(
     condition: Callable[[], bool], within: float, since: float | None = None
 ) -> float | None:
-    """How long it takes until the condition holds; None when that is longer than ``within``.
+    """How long it takes until the condition is true; None when that is longer than ``within``.
 
     Args:
         condition: what is waited for.
         within: the longest wait, in seconds.
         since: the moment to count from, as ``kill`` returns it; default: now.
     """
-    began = time.monotonic() if since is None else since
-    left = max(0.0, within - (time.monotonic() - began))
-    holds = wait_until(condition, timeout_seconds=left, poll_seconds=POLL_SECONDS)
-    return round(time.monotonic() - began, 1) if holds else None
+    start = time.monotonic() if since is None else since
+    left = max(0.0, within - (time.monotonic() - start))
+    found = wait_until(condition, timeout_seconds=left, poll_seconds=POLL_SECONDS)
+    return round(time.monotonic() - start, 1) if found else None
 
 
 def write_result(variant: str, fault: Fault) -> None:
