@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,17 +56,23 @@ def test_times_are_read_in_utc(tmp_path: Path) -> None:
         assert connection.execute("SELECT current_setting('TimeZone')").fetchall() == [("UTC",)]
 
 
+def test_a_locked_warehouse_is_refused_after_the_wait(tmp_path: Path) -> None:
+    """A lock that is not released in time is reported with the process that has it."""
+    path = tmp_path / "warehouse.duckdb"
+    with another_process_has_it_open(path) as process:
+        opening = warehouse.connect(path, wait_seconds=0.2)
+        with pytest.raises(PipelineError, match="is locked by process") as caught, opening:
+            pass
+    assert str(process.pid) in caught.value.message
+    assert caught.value.retryable
+
+
 def test_a_locked_warehouse_is_waited_for(tmp_path: Path) -> None:
     """While another process has the file open, opening waits until it is closed."""
     path = tmp_path / "warehouse.duckdb"
     with another_process_has_it_open(path) as process:
-        opening = warehouse.connect(path, wait_seconds=0)
-        with pytest.raises(PipelineError, match="is locked by process") as caught, opening:
-            pass
-        assert str(process.pid) in caught.value.message
-        assert caught.value.retryable
-        assert process.stdin is not None
-        process.stdin.write("\n")
-        process.stdin.flush()
+        release = threading.Timer(0.5, process.kill)
+        release.start()
         with warehouse.connect(path, wait_seconds=60):
-            pass
+            assert process.wait() != 0
+        release.join()

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime, timedelta
+
 import duckdb
 import pytest
 
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.steps import validate
-from support.raw_warehouse import Shop
+from support.raw_warehouse import NOON, Shop
 
 
-def sell(shop: Shop, *, status: str, cents: int, rate: int) -> None:
+def sell(shop: Shop, *, status: str, cents: int, rate: int, created_at: datetime = NOON) -> None:
     """Load one order of one line, and build the marts."""
-    shop.load("orders", {"id": 1, "user_id": 1, "status": status, "tax_rate_bp": rate})
+    order = {"id": 1, "user_id": 1, "status": status, "tax_rate_bp": rate}
+    shop.load("orders", {**order, "created_at": created_at})
     line = {"id": 1, "order_id": 1, "product_id": 1, "quantity": 1, "unit_price_cents": cents}
     shop.load("order_items", line)
     shop.loaded()
@@ -52,3 +55,13 @@ def test_a_cent_too_much_is_found(shop: Shop) -> None:
     shop.execute("UPDATE marts.daily_revenue_by_category SET revenue = revenue + 0.01")
     with pytest.raises(PipelineError, match="expected 100, found 101"):
         check(shop)
+
+
+@pytest.mark.parametrize("moment", [timedelta(0), timedelta(days=1, microseconds=-1)])
+def test_revenue_belongs_to_the_utc_day_of_the_order(shop: Shop, moment: timedelta) -> None:
+    """The first and the last moment of a UTC day count for that day on both sides."""
+    midnight = datetime(2025, 1, 1, tzinfo=UTC)
+    sell(shop, status="shipped", cents=100, rate=0, created_at=midnight + moment)
+    dates = shop.query("SELECT order_date FROM marts.daily_revenue_by_category")
+    assert dates == [(date(2025, 1, 1),)]
+    check(shop)

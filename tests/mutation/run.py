@@ -4,8 +4,8 @@
     nox -s mutation -- load-older-row-wins sql-tax-negated
 
 The checkout is not touched: each of the parallel jobs has a copy of the product and its tests,
-into which one mutant at a time is written. Results go to ``results.json`` beside this file when
-every mutant was run; the exit status is 1 when fewer than 90 % were caught.
+into which one mutant at a time is written. The outcomes replace those of the same mutants in
+``results.json`` beside this file; the exit status is 1 when fewer than 90 % were caught.
 """
 
 from __future__ import annotations
@@ -167,15 +167,18 @@ def score(outcomes: dict[str, str]) -> float:
     return sum(outcome != SURVIVED for outcome in outcomes.values()) / len(outcomes)
 
 
-def write_results(outcomes: dict[str, str]) -> None:
-    """Replace the committed results."""
+def write_results(outcomes: dict[str, str], known: Sequence[str]) -> None:
+    """Replace these outcomes in the committed results; what is no longer known goes."""
+    earlier = json.loads(RESULTS.read_text())["outcomes"] if RESULTS.exists() else {}
+    both = {**earlier, **outcomes}
+    kept = {name: both[name] for name in known if name in both}
     values = {
         "date": datetime.now(UTC).date().isoformat(),
         "python": platform.python_version(),
-        "mutants": len(outcomes),
-        "score": round(score(outcomes), 3),
-        "survivors": [name for name, outcome in outcomes.items() if outcome == SURVIVED],
-        "outcomes": outcomes,
+        "mutants": len(kept),
+        "score": round(score(kept), 3),
+        "survivors": [name for name, outcome in kept.items() if outcome == SURVIVED],
+        "outcomes": kept,
     }
     RESULTS.write_text(json.dumps(values, indent=2) + "\n")
 
@@ -200,9 +203,8 @@ def main(arguments: Sequence[str]) -> int:
     for name, outcome in outcomes.items():
         if outcome == SURVIVED:
             say(f"survived: {name} in {known[name].file}")
-    if not options.ids:
-        write_results(outcomes)
-        say(f"the results are in {RESULTS}")
+    write_results(outcomes, list(known))
+    say(f"the results are in {RESULTS}")
     return 0 if score(outcomes) >= MIN_SCORE else 1
 
 
