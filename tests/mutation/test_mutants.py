@@ -50,3 +50,11 @@ def test_the_committed_results_are_of_these_mutants() -> None:
     assert list(results["outcomes"]) == [mutant.id for mutant in MUTANTS]
     assert results["score"] == round(runner.score(results["outcomes"]), 3)
     assert results["score"] >= runner.MIN_SCORE
+
+
+def test_the_contributor_guide_states_the_score() -> None:
+    """CONTRIBUTING.md gives the committed number of mutants and of those caught."""
+    results = json.loads(runner.RESULTS.read_text())
+    caught = results["mutants"] - len(results["survivors"])
+    stated = f"**Score: {caught} of {results['mutants']} caught**"
+    assert stated in (ROOT / "CONTRIBUTING.md").read_text()
