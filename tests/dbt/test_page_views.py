@@ -8,7 +8,6 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from ecommerce_pipeline.dbt_runner import runner
 from support.raw_warehouse import Row, Shop
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
@@ -36,7 +35,7 @@ page_views = st.builds(
 def build(shop: Shop, *flags: str) -> list[tuple[Any, ...]]:
     """Build the mart alone and return its rows."""
     command = ["run", "--select", "fct_page_views", "--no-write-json", *flags]
-    assert runner.invoke(shop.context(), command).success
+    assert shop.dbt(*command).success
     return shop.query(ALL)
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from ecommerce_pipeline.dbt_runner import runner
 from support.raw_warehouse import Shop
 
 STEPS = (
@@ -24,7 +23,7 @@ STEPS = (
 
 def invoke(shop: Shop, *command: str) -> Any:  # noqa: ANN401 (each command has its own result)
     """Run a dbt command that succeeds and return its result."""
-    outcome = runner.invoke(shop.context(), command)
+    outcome = shop.dbt(*command)
     assert outcome.success, (outcome.exception, outcome.result)
     return outcome.result
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
@@ -16,6 +16,9 @@ from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.result import StepResult
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.storage import warehouse
+
+if TYPE_CHECKING:
+    from dbt.cli.main import dbtRunnerResult
 
 Row = Mapping[str, object]
 
@@ -99,6 +102,16 @@ class Shop:
         """The rows that a statement gives."""
         with warehouse.connect(self.run.warehouse, read_only=True) as connection:
             return connection.execute(statement).fetchall()
+
+    def dbt(self, *command: str) -> dbtRunnerResult:
+        """Run dbt on the shop's warehouse."""
+        context = self.context()
+        return runner.invoke(
+            command,
+            folder=self.run.path.resolve(),
+            target=self.run.dbt_target,
+            logs=runner.log_file(context).parent,
+        )
 
     def log(self, interval: str = "2025-01-01") -> str:
         """dbt's log of an interval."""

@@ -51,42 +51,27 @@ def preload() -> None:
         importlib.import_module(module)
     with (
         contextlib.suppress(PipelineError, OSError),
-        tempfile.TemporaryDirectory(prefix="dbt-preload-") as folder,
+        tempfile.TemporaryDirectory(prefix="dbt-preload-") as name,
     ):
         # In a process of its own: dbt's parser starts threads, and a fork has none of them, so that
         # a child would wait for them for ever. The second parse only reads what the first one left.
         parse_if_changed()
-        _invoke(["parse", "--no-write-json"], target=Path(folder), logs=Path(folder))
+        folder = Path(name)
+        invoke(["parse", "--no-write-json"], folder=folder, target=folder, logs=folder)
 
 
-def invoke(context: StepContext, command: Sequence[str]) -> dbtRunnerResult:
-    """Run dbt with ``command`` on the run's warehouse; the result says how it went.
+def invoke(command: Sequence[str], *, folder: Path, target: Path, logs: Path) -> dbtRunnerResult:
+    """Run dbt with ``command`` on the warehouse of a run's folder; the result says how it went.
 
-    Artifacts and the state of partial parsing go to ``context.run.dbt_target``, dbt's log to
-    ``log_file(context)``.
+    Args:
+        command: dbt's command and its options.
+        folder: the run's folder, without links; the warehouse is in it.
+        target: where artifacts and the state of partial parsing go.
+        logs: the folder of dbt's log.
 
     Raises:
         PipelineError: there is no dbt project where it should be.
     """
-    # The warehouse's path in profiles.yml is relative to the working directory; see WAREHOUSE_PATH.
-    with contextlib.chdir(warehouse_file(context).parent):
-        return _invoke(command, target=context.run.dbt_target, logs=log_file(context).parent)
-
-
-def warehouse_file(context: StepContext) -> Path:
-    """The run's warehouse by the name under which dbt opens it, without links in its folder.
-
-    DuckDB shares a database within a process only between equal names.
-    """
-    return context.run.path.resolve() / WAREHOUSE_PATH
-
-
-def log_file(context: StepContext) -> Path:
-    """dbt's own log of the interval's commands, with every statement it ran."""
-    return context.run.dbt_target / "logs" / context.interval.label / "dbt.log"
-
-
-def _invoke(command: Sequence[str], *, target: Path, logs: Path) -> dbtRunnerResult:
     from dbt.cli.main import dbtRunner
 
     project = project_folder()
@@ -104,9 +89,23 @@ def _invoke(command: Sequence[str], *, target: Path, logs: Path) -> dbtRunnerRes
     # that all runs share, not every run's first command parses the whole project.
     if state := partial_parse_state(project):
         arguments += ["--partial-parse-file-path", str(state)]
-    with _environment_kept(), _leaving_nothing_open():
+    # The warehouse's path in profiles.yml is relative to the working directory; see WAREHOUSE_PATH.
+    with contextlib.chdir(folder), _environment_kept(), _leaving_nothing_open():
         os.environ[WAREHOUSE_VARIABLE] = WAREHOUSE_PATH
         return dbtRunner().invoke(arguments)
+
+
+def warehouse_file(context: StepContext) -> Path:
+    """The run's warehouse by the name under which dbt opens it, without links in its folder.
+
+    DuckDB shares a database within a process only between equal names.
+    """
+    return context.run.path.resolve() / WAREHOUSE_PATH
+
+
+def log_file(context: StepContext) -> Path:
+    """dbt's own log of the interval's commands, with every statement it ran."""
+    return context.run.dbt_target / "logs" / context.interval.label / "dbt.log"
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -19,6 +20,7 @@ from ecommerce_pipeline.storage import warehouse
 
 if TYPE_CHECKING:
     from dbt.artifacts.schemas.run import RunResult
+    from dbt.cli.main import dbtRunnerResult
 
 _SUCCEEDED = ("success", "pass", "warn", "no-op")
 
@@ -35,23 +37,31 @@ def run_selector(context: StepContext, command: str, selector: str) -> StepResul
         PipelineError: a node cannot be built, a test of severity error fails, dbt cannot start, or
             the warehouse stays locked.
     """
+    record = context.run.dbt_results(selector, context.interval)
+    warehouse_file = runner.warehouse_file(context)
     # dbt closes its connection after each node. As long as ours is open the process keeps DuckDB's
     # lock on the file, so that no other process gets in between two nodes; and dbt, which runs in
     # this process, shares the open database and need not open the file again for every node.
-    with warehouse.connect(runner.warehouse_file(context)) as connection:
-        results = _execute(context, command, selector)
+    with warehouse.connect(warehouse_file) as connection:
+        record.unlink(missing_ok=True)  # or a failed attempt would show an earlier one's results
+        outcome = runner.invoke(
+            [command, "--selector", selector, "--no-write-json"],
+            folder=warehouse_file.parent,
+            target=context.run.dbt_target,
+            logs=runner.log_file(context).parent,
+        )
+        results = _recorded_results(outcome, record, command, context)
         if failed := [result for result in results if result.status not in _SUCCEEDED]:
             raise _failure(context, failed, len(results))
         return StepResult(rows=_row_counts(connection, results), details=_details(results))
 
 
-def _execute(context: StepContext, command: str, selector: str) -> Sequence[RunResult]:
-    """Run the command, keep its ``run_results.json`` in the run's folder, return the results."""
+def _recorded_results(
+    outcome: dbtRunnerResult, record: Path, command: str, context: StepContext
+) -> Sequence[RunResult]:
+    """Keep dbt's ``run_results.json`` in the run's folder, and return the results."""
     from dbt.artifacts.schemas.run import RunExecutionResult
 
-    record = context.run.dbt_results(selector, context.interval)
-    record.unlink(missing_ok=True)  # or a failed attempt would show an earlier one's results
-    outcome = runner.invoke(context, [command, "--selector", selector, "--no-write-json"])
     # Failed nodes are results, too. Without a result dbt failed before it ran the first node.
     if not isinstance(outcome.result, RunExecutionResult):
         raise PipelineError(
