@@ -106,7 +106,9 @@ class Copy:
             raise RuntimeError(f"mutant {mutant.id}: pytest ended with status {status}")
         return SURVIVED if status == PYTEST_PASSED else CAUGHT
 
-    def run_tests(self, tests: Sequence[str]) -> int:
+    def run_tests(
+        self, tests: Sequence[str], timeout_seconds: float | None = TIMEOUT_SECONDS
+    ) -> int:
         """Run test files until the first failure; pytest's exit status."""
         command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
         done = subprocess.run(
@@ -114,7 +116,7 @@ class Copy:
             cwd=self._folder,
             env=self._environment,
             capture_output=True,
-            timeout=TIMEOUT_SECONDS,
+            timeout=timeout_seconds,
             check=False,
         )
         return done.returncode
@@ -133,12 +135,22 @@ class Copy:
 
 
 @contextmanager
-def copies(count: int) -> Iterator[Callable[[Mutant], str]]:
-    """A function that tests a mutant in whichever of the copies is free."""
+def copies(count: int, mutants: Sequence[Mutant]) -> Iterator[Callable[[Mutant], str]]:
+    """A function that tests a mutant in whichever of the copies is free.
+
+    Raises:
+        RuntimeError: the tests of the mutants fail without any mutant, so they can catch none.
+    """
     with tempfile.TemporaryDirectory(prefix="mutation-") as folder:
         free: SimpleQueue[Copy] = SimpleQueue()
         for number in range(count):
             free.put(Copy(Path(folder).resolve() / str(number)))
+        copy = free.get()
+        tests = sorted({test for mutant in mutants for test in mutant.tests})
+        say(f"running {len(tests)} test files without a mutant; this takes a few minutes")
+        if copy.run_tests(tests, timeout_seconds=None) != PYTEST_PASSED:
+            raise RuntimeError("these tests fail without a mutant; run them: " + " ".join(tests))
+        free.put(copy)
 
         def test(mutant: Mutant) -> str:
             copy = free.get()
@@ -153,7 +165,7 @@ def copies(count: int) -> Iterator[Callable[[Mutant], str]]:
 def run(mutants: Sequence[Mutant], jobs: int) -> dict[str, str]:
     """Test every mutant; the outcome of each by its id, in the order of the list."""
     outcomes: dict[str, str] = {}
-    with copies(jobs) as test, ThreadPoolExecutor(jobs) as pool:
+    with copies(jobs, mutants) as test, ThreadPoolExecutor(jobs) as pool:
         tests = {pool.submit(test, mutant): mutant for mutant in mutants}
         for future in as_completed(tests):
             mutant = tests[future]
