@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import count
 from pathlib import Path
 
 import psycopg
 import pytest
-from hypothesis import settings
 
 from ecommerce_pipeline.execution import step_server
 from ecommerce_pipeline.harness.postgres_server import running_server
@@ -18,9 +17,13 @@ from support import crash_points
 
 _numbers = count()
 
-# On a loaded machine an example may take a second; its time says nothing about the rule.
-settings.register_profile("pipeline", deadline=None, print_blob=True)
-settings.load_profile("pipeline")
+# The environments of the variants, in which tests/equivalence runs too, need not have Hypothesis.
+with suppress(ModuleNotFoundError):
+    from hypothesis import settings
+
+    # On a loaded machine an example may take a second; its time says nothing about the rule.
+    settings.register_profile("pipeline", deadline=None, print_blob=True)
+    settings.load_profile("pipeline")
 
 
 def pytest_configure() -> None:
