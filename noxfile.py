@@ -105,7 +105,7 @@ def all_variants(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def tests(session: nox.Session) -> None:
-    """Run every test: shared parts, variants, other Pythons, quick comparison, docs, lint."""
+    """Run every test: shared parts, variants, Pythons, quick comparison, benchmarks, docs, lint."""
     # Queued before anything can fail: a failed part must not hide the results of the others.
     for name, arguments in _parts_of_tests():
         session.notify(name, posargs=arguments)
@@ -140,7 +140,7 @@ def smoke(session: nox.Session, version: str) -> None:
 def mutation(session: nox.Session) -> None:
     """Change the product in small ways; report which changes the tests catch."""
     _install(session, TESTS)
-    session.run("python", "tests/mutation/run.py", *session.posargs, env=QUIET)
+    session.run("python", "tests/mutation/run.py", *session.posargs, env=QUIET, **GRACEFUL_STOP)
 
 
 @nox.session(default=False)

@@ -1,6 +1,6 @@
 """The pipeline in plain Python: cron starts it each morning for the day before.
 
-    0 6 * * *  PIPELINE_RUN_DIR=/srv/shop /srv/shop/venv/bin/python /srv/shop/cron_impl/pipeline.py
+    0 6 * * *  cd /srv/shop && PIPELINE_RUN_DIR=/srv/shop/run venv/bin/python cron_impl/pipeline.py
 
 ``runner.py`` has the retries and the record, which an orchestrator would provide.
 """

@@ -108,7 +108,7 @@ def task_options(step: str) -> dict[str, Any]:
         "retry_policy": dg.RetryPolicy(
             max_retries=specification.retries,
             delay=specification.retry_delay_seconds,
-            backoff=dg.Backoff.LINEAR,
+            backoff=dg.Backoff.LINEAR,  # waits 1 and 2 s; EXPONENTIAL would wait 1 and 3 s
         ),
     }
 

@@ -69,7 +69,7 @@ class RunDirectory:
 
     @property
     def step_journal(self) -> Path:
-        """One line for each attempt of a step, appended by the step itself."""
+        """One line for each attempt of a step, appended by ``run_step``."""
         return self.path / "logs" / "steps.jsonl"
 
     def step_log(self, step: str, interval: DataInterval) -> Path:

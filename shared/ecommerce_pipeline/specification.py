@@ -1,8 +1,8 @@
 """The pipeline's steps as data: their names, order, functions, retries and time-outs.
 
-This table is the only place that lists the steps. Every variant takes its numbers from here,
-``steps.resolve`` finds a step's function by it, and after a run the steps that the tool's own API
-reports are compared with ``STEP_NAMES``.
+Names, order and numbers are defined here. Each ``pipeline.py`` wires the steps in its tool's idiom
+and takes their numbers from here; ``steps.resolve`` finds a step's function by this table; and
+after a run the steps that the tool's own API reports are compared with ``STEP_NAMES``.
 """
 
 from __future__ import annotations

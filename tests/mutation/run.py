@@ -169,7 +169,11 @@ def run(mutants: Sequence[Mutant], jobs: int) -> dict[str, str]:
         tests = {pool.submit(test, mutant): mutant for mutant in mutants}
         for future in as_completed(tests):
             mutant = tests[future]
-            outcomes[mutant.id] = future.result()
+            try:
+                outcomes[mutant.id] = future.result()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)  # or the error shows after all the others
+                raise
             say(f"{len(outcomes):>3} of {len(mutants)}  {outcomes[mutant.id]:<9}  {mutant.id}")
     return {mutant.id: outcomes[mutant.id] for mutant in mutants}
 

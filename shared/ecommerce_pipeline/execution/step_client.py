@@ -18,6 +18,7 @@ from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution import step_server
 from ecommerce_pipeline.execution.messages import receive, send
+from ecommerce_pipeline.interval_run import FAILED, SUCCESS
 from ecommerce_pipeline.result import StepResult
 from ecommerce_pipeline.specification import STEP_BY_NAME
 from ecommerce_pipeline.storage import journal
@@ -50,9 +51,9 @@ def run_step(
         result = _ask(name, context, timeout)
     except BaseException as error:  # a tool's own time-out or cancellation is an attempt, too
         reason = str(error) or type(error).__name__
-        _note(name, context, started, "failed", StepResult(details={"error": reason}))
+        _note(name, context, started, FAILED, StepResult(details={"error": reason}))
         raise
-    _note(name, context, started, "success", result)
+    _note(name, context, started, SUCCESS, result)
     return result
 
 
@@ -93,7 +94,7 @@ def _connected(address: Path) -> socket.socket:
         connection.close()
         raise PipelineError(
             f"no step server answers at {address}: {error.strerror or error}",
-            f"start it with: ecommerce-pipeline serve-steps, or unset "
+            f"start it with: ecommerce-pipeline serve-steps {address}, or unset "
             f"{step_server.ENVIRONMENT_VARIABLE}",
             retryable=True,
         ) from None

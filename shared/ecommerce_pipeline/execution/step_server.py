@@ -5,7 +5,7 @@ child belongs to the connection that asked for it: when the client goes away, by
 SIGKILL, the child kills its own process group, so that no writer outlives the task it served.
 
 Start it with ``running()``, or with ``serving()`` at a given address, as the command
-``ecommerce-pipeline serve-steps`` does; ``execution.run_step`` is the client.
+``ecommerce-pipeline serve-steps`` does; ``step_client.run_step`` is the client.
 """
 
 from __future__ import annotations

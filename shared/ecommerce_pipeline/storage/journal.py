@@ -1,4 +1,8 @@
-"""The step journal: what each attempt of a step did, noted by the steps themselves."""
+"""The step journal: what each attempt of a step did.
+
+``run_step`` appends to it in the process that asked for the step, so that an attempt whose step
+was killed is in it, and one whose own process was killed is not.
+"""
 
 from __future__ import annotations
 
