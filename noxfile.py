@@ -105,7 +105,7 @@ def all_variants(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def tests(session: nox.Session) -> None:
-    """Run every test: shared parts, variants, Pythons, quick comparison, benchmarks, docs, lint."""
+    """Run every test: shared, variants, Pythons, comparison, benchmarks, docs, lint."""
     # Queued before anything can fail: a failed part must not hide the results of the others.
     for name, arguments in _parts_of_tests():
         session.notify(name, posargs=arguments)
