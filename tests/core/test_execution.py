@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import pytest
 
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.errors import PipelineError
-from ecommerce_pipeline.execution import step_server
+from ecommerce_pipeline.execution import processes, step_server
 from ecommerce_pipeline.execution.step_client import run_step
 from ecommerce_pipeline.execution.step_server import ENVIRONMENT_VARIABLE
 from ecommerce_pipeline.interval import DataInterval
@@ -65,11 +64,8 @@ def _is_forked_server(process: psutil.Process) -> bool:
 
 
 def wait_until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        if time.monotonic() > deadline:
-            pytest.fail("the condition did not come true in time")
-        time.sleep(0.05)
+    came_true = processes.wait_until(condition, timeout_seconds=PATIENCE_SECONDS, poll_seconds=0.05)
+    assert came_true, "the condition did not come true in time"
 
 
 def test_a_step_that_takes_too_long_is_killed(tmp_path: Path, silent_url: str) -> None:
