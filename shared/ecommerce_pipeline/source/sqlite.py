@@ -141,9 +141,21 @@ class SqliteSource:
             [microseconds(interval.start), microseconds(interval.end)],
         )
 
-    def read_keys(self, table: Table) -> Iterator[pa.RecordBatch]:
-        """The keys that the table has now, ordered."""
-        return self._read(table, ddl.key_columns(table), f"ORDER BY {ddl.key_order(table)}", [])
+    def read_keys(self, table: Table, since: datetime | None = None) -> Iterator[pa.RecordBatch]:
+        """The key and ``updated_at`` of every row that the table has now, ordered by key."""
+        condition = "" if since is None else 'WHERE "updated_at" >= ? '
+        return self._read(
+            table,
+            ddl.key_and_time_columns(table),
+            f"{condition}ORDER BY {ddl.key_order(table)}",
+            [] if since is None else [microseconds(since)],
+        )
+
+    def count_rows(self, table: Table) -> int:
+        """How many rows the table has now."""
+        with self._errors():
+            counted = self._connection().execute(f'SELECT count(*) FROM "{table.name}"')
+            return int(counted.fetchone()[0])
 
     def close(self) -> None:
         """Close the file."""
