@@ -24,8 +24,9 @@ from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.steps.publish import publish
-from ecommerce_pipeline.storage.published import Manifest, open_published
+from ecommerce_pipeline.storage.published import DATABASE, Manifest, open_published
 from pipeline_verification import compare
+from pipeline_verification.checks import published_parquet
 from support import crash_points, small_warehouse
 
 CHILD = """
@@ -261,6 +262,18 @@ def test_a_folder_that_looks_like_a_pattern(context: StepContext, tmp_path: Path
     with open_published(runs[1]) as copy:
         rows = copy.connection.sql("SELECT count(*) FROM marts.fct_orders").fetchall()
     assert rows == [(4,)]
+
+
+def test_a_folder_that_looks_like_a_partition(context: StepContext, tmp_path: Path) -> None:
+    """Below folders named key=value, both forms of the copy keep the columns of those names."""
+    run = RunDirectory(tmp_path / "country=DE" / "status=test" / "category=x" / "order_count=9")
+    small_warehouse.create(run.warehouse)
+    publish(replace(context, run=run))
+    assert compare.compare(run.warehouse, run.published / DATABASE, schemas=["marts"]) == []
+    assert published_parquet(run) == []
+    with open_published(run) as copy:
+        rows = copy.connection.sql("SELECT status FROM marts.fct_orders ORDER BY order_id")
+        assert rows.fetchall() == [("delivered",), ("shipped",), ("cancelled",), ("pending",)]
 
 
 def test_a_half_built_version_is_not_taken_up(context: StepContext) -> None:

@@ -15,7 +15,7 @@ from ecommerce_pipeline.files.crash_points import crash_point
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.result import StepResult
 from ecommerce_pipeline.storage import landing, warehouse
-from ecommerce_pipeline.storage.parquet import parquet_pattern
+from ecommerce_pipeline.storage.parquet import parquet_table
 from ecommerce_pipeline.storage.raw import create_tables, row_version
 
 
@@ -56,7 +56,7 @@ def _merge(connection: duckdb.DuckDBPyConnection, table: Table, path: Path) -> N
         f"""
         MERGE INTO raw."{table.name}" AS target
         USING (
-            SELECT {columns} FROM read_parquet(?) AS landed
+            SELECT {columns} FROM {parquet_table(path)} AS landed
             QUALIFY row_number() OVER (
                 PARTITION BY {key} ORDER BY {row_version(table, "landed")} DESC
             ) = 1
@@ -65,8 +65,7 @@ def _merge(connection: duckdb.DuckDBPyConnection, table: Table, path: Path) -> N
         WHEN MATCHED AND {row_version(table, "incoming")} > {row_version(table, "target")}
             THEN UPDATE
         WHEN NOT MATCHED THEN INSERT
-        """,
-        [parquet_pattern(path)],
+        """
     )
 
 
@@ -99,6 +98,5 @@ def _replace_current_customer_keys(
     path = context.run.key_snapshot_file(CUSTOMERS.name, context.interval)
     connection.execute("DELETE FROM raw.current_customer_keys")
     connection.execute(
-        "INSERT INTO raw.current_customer_keys SELECT id, ? FROM read_parquet(?)",
-        [end, parquet_pattern(path)],
+        f"INSERT INTO raw.current_customer_keys SELECT id, ? FROM {parquet_table(path)}", [end]
     )

@@ -22,7 +22,7 @@ from ecommerce_pipeline.files.lock import exclusive
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.result import StepResult
 from ecommerce_pipeline.storage import warehouse
-from ecommerce_pipeline.storage.parquet import parquet_pattern
+from ecommerce_pipeline.storage.parquet import parquet_table
 from ecommerce_pipeline.storage.published import (
     DATABASE,
     Manifest,
@@ -186,10 +186,8 @@ def _copy_from_parquet(
 ) -> PublishedTable:
     name = qualified(schema, table)
     copy.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
-    copy.execute(
-        f"CREATE TABLE {name} AS FROM read_parquet(?)",
-        [parquet_pattern(parquet_file(folder, schema, table))],
-    )
+    file = parquet_file(folder, schema, table)
+    copy.execute(f"CREATE TABLE {name} AS FROM {parquet_table(file)}")
     return _summary(copy, name)
 
 

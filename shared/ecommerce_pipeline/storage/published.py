@@ -13,7 +13,7 @@ import duckdb
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.run_directory import RunDirectory
-from ecommerce_pipeline.storage.parquet import parquet_pattern
+from ecommerce_pipeline.storage.parquet import parquet_table
 
 MANIFEST = "manifest.json"
 DATABASE = "warehouse.duckdb"
@@ -109,11 +109,9 @@ def _connect(folder: Path, manifest: Manifest) -> duckdb.DuckDBPyConnection:
     connection.execute("SET TimeZone = 'UTC'")  # the default is the machine's zone
     for name in manifest.tables:
         schema, _, table = name.partition(".")
-        # ``create_view`` takes a bare name, and makes the view in the schema that is in use.
-        connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"; USE "{schema}"')
-        pattern = parquet_pattern(parquet_file(folder, schema, table))
-        connection.read_parquet(pattern).create_view(table)
-    connection.execute("USE main")
+        rows = parquet_table(parquet_file(folder, schema, table))
+        connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
+        connection.execute(f"CREATE VIEW {qualified(schema, table)} AS FROM {rows}")
     return connection
 
 
