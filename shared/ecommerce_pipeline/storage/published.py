@@ -77,6 +77,22 @@ class PublishedCopy:
     connection: duckdb.DuckDBPyConnection
 
 
+def resolve(run: RunDirectory) -> Path:
+    """The folder of the version that is current now, for a reader of several files.
+
+    The link ``published`` may be replaced between two reads, the version's own files never change.
+    They stay for at least ``PIPELINE_PUBLISHED_KEEP_HOURS`` (default: 24) after the version is
+    replaced.
+
+    Raises:
+        PipelineError: nothing is published.
+    """
+    folder = run.published.resolve()
+    if not folder.is_dir():
+        raise _nothing_published(run)
+    return folder
+
+
 @contextmanager
 def open_published(run: RunDirectory) -> Iterator[PublishedCopy]:
     """Open the current version of a run's published copy.
@@ -87,21 +103,22 @@ def open_published(run: RunDirectory) -> Iterator[PublishedCopy]:
     Raises:
         PipelineError: nothing is published, or the copy is damaged.
     """
-    # Once: a publisher may replace the link at any moment, and every file must be of one version.
-    folder = run.published.resolve()
+    folder = resolve(run)
     try:
         manifest = Manifest.read(folder)
         connection = _connect(folder, manifest)
     except FileNotFoundError:
-        raise PipelineError(
-            f"nothing is published in {run.published}", "run the step publish first"
-        ) from None
+        raise _nothing_published(run) from None
     except (OSError, ValueError, KeyError, TypeError, duckdb.Error) as error:
         raise PipelineError(
             f"the published copy {folder} is damaged: {error}", "run the step publish again"
         ) from error
     with connection:
         yield PublishedCopy(manifest, connection)
+
+
+def _nothing_published(run: RunDirectory) -> PipelineError:
+    return PipelineError(f"nothing is published in {run.published}", "run the step publish first")
 
 
 def _connect(folder: Path, manifest: Manifest) -> duckdb.DuckDBPyConnection:
