@@ -174,6 +174,13 @@ def test_dates_and_times_are_short() -> None:
     assert formatting.time(value) == "3 Jan 2025, 22:04 UTC"
 
 
+def test_days_of_any_year_are_written() -> None:
+    """A year has four digits; a day that Python's calendar lacks is as DuckDB writes it."""
+    assert formatting.day(date(1, 1, 1)) == "1 Jan 0001"
+    assert formatting.month(date(44, 3, 1)) == "Mar 0044"
+    assert formatting.day("0044-03-15 (BC)") == "0044-03-15 (BC)"
+
+
 def test_a_span_is_written_like_its_seconds() -> None:
     """A timedelta and its number of seconds give the same text."""
     assert formatting.duration(timedelta(hours=5, minutes=12)) == "5 h 12 min"

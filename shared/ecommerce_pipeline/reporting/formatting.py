@@ -80,9 +80,9 @@ def short_money(amount: Decimal) -> str:
     return f"{MINUS if amount < 0 else ''}${scaled:f}{unit}"
 
 
-def day(value: date) -> str:
-    """A date: ``3 Jan 2025``."""
-    return f"{value.day} {value:%b} {value.year}"
+def day(value: date | str) -> str:
+    """A date: ``3 Jan 2025``; a text, for a date outside Python's calendar, is left as it is."""
+    return value if isinstance(value, str) else f"{value.day} {value:%b} {value.year:04}"
 
 
 def day_and_month(value: date) -> str:
@@ -92,7 +92,7 @@ def day_and_month(value: date) -> str:
 
 def month(value: date) -> str:
     """The month of a date: ``Jan 2025``."""
-    return f"{value:%b %Y}"
+    return f"{value:%b} {value.year:04}"
 
 
 def time(value: datetime) -> str:

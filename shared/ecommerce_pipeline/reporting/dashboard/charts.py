@@ -9,9 +9,11 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from itertools import groupby
 
 from ecommerce_pipeline.reporting import formatting
+from ecommerce_pipeline.reporting.dashboard.queries import Day
 
 MAX_COLUMNS = 45
 MAX_POINTS = 400
+MAX_YEARS = 30  # by month not more than MAX_POINTS
 WIDEST_COLUMN = 8.0
 ZERO = Decimal(0)
 
@@ -71,6 +73,48 @@ class RevenueChart:
         """The line's path closed along zero."""
         first, last = _centre(self.marks[0]), _centre(self.marks[-1])
         return f"{self.line} L{last:.2f} {self.zero:.2f} L{first:.2f} {self.zero:.2f} Z"
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """The days that are too far from the others for the chart.
+
+    Attributes:
+        days: how many there are.
+        revenue: their sum.
+        example: the first of them.
+        before: the first day that the chart can have.
+        after: the last day that it can have.
+    """
+
+    days: int
+    revenue: Decimal
+    example: Day
+    before: date
+    after: date
+
+
+def within_reach(
+    by_day: Mapping[Day, Decimal], end: date
+) -> tuple[Mapping[date, Decimal], LeftOut | None]:
+    """The days that the chart can show, and what it leaves out.
+
+    One order with a mistyped year would make the other days too narrow to see, and its chart would
+    have a period for each month until then.
+
+    Args:
+        by_day: revenue by day.
+        end: the end of the newest interval; the chart reaches a year beyond it at most.
+    """
+    after = date.fromordinal(min(end.toordinal() + 366, date.max.toordinal()))
+    usable = [day for day in by_day if isinstance(day, date) and day <= after]
+    before = date(max(max(usable, default=after).year - MAX_YEARS, date.min.year), 1, 1)
+    shown = {day: by_day[day] for day in usable if day >= before}
+    others = [day for day in by_day if day not in shown]
+    if not others:
+        return shown, None
+    revenue = sum((by_day[day] for day in others), ZERO)
+    return shown, LeftOut(len(others), revenue, others[0], before, after)
 
 
 def revenue_chart(by_day: Mapping[date, Decimal]) -> RevenueChart | None:
