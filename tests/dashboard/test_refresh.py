@@ -152,6 +152,22 @@ def test_an_unknown_status_is_listed_last(tmp_path: Path) -> None:
     assert statuses == ["pending", "cancelled", "abandoned"]
 
 
+@pytest.mark.parametrize(
+    ("days", "heading"),
+    [
+        (4, "by day; best"),
+        (5, "by day, dated every 2 days; best"),
+        (31, "by day, dated every 10 days; best"),
+        (46, "by day; best"),
+    ],
+)
+def test_the_page_says_which_columns_are_dated(tmp_path: Path, days: int, heading: str) -> None:
+    """Where not every column has its date below it, the heading says at what distance they are."""
+    first = date(2025, 1, 1)
+    last = first + timedelta(days=days - 1)
+    assert heading in made_from(tmp_path, revenue((first, "a", "1.00"), (last, "a", "1.00")))
+
+
 STRANGE_DATES = {
     "20250-01-01": "20250-01-01",
     "0044-03-15 (BC)": "0044-03-15 (BC)",
