@@ -253,6 +253,38 @@ def test_old_revenue_alone_has_a_chart(tmp_path: Path) -> None:
     assert "Not in the chart" not in text
 
 
+def test_blank_texts_are_named(tmp_path: Path) -> None:
+    """A blank category and status are shown as such; a customer with a blank name by the number."""
+    order = small_warehouse.order(1, 1, " ", small_warehouse.moment(3, 1), "1.00")
+    text = made_from(
+        tmp_path,
+        {
+            **revenue((date(2025, 1, 3), "", "2.00"), (date(2025, 1, 3), "\u200b", "1.00")),
+            "marts.fct_orders": [order],
+            "marts.dim_customers": [small_warehouse.customer(7, " ", "\t", 1, "1.00")],
+        },
+    )
+    assert "Share (blank) $2.00 66.7% (blank) $1.00 33.3%" in text
+    assert "Customer 7 1 order, last 3 Jan 2025" in text
+    assert "(blank) 1 100.0%" in text
+
+
+def test_no_text_reorders_or_hides_the_page(tmp_path: Path) -> None:
+    """Direction overrides and control characters in any text of the data are shown as codes."""
+    nasty = "\u202eevil\x1b\u2069"
+    order = small_warehouse.order(1, 1, nasty, small_warehouse.moment(3, 1), "1.00")
+    text = made_from(
+        tmp_path,
+        {
+            **revenue((date(2025, 1, 3), nasty, "2.00")),
+            "marts.fct_orders": [order],
+            "marts.dim_customers": [small_warehouse.customer(7, nasty, nasty, 1, "1.00")],
+        },
+    )
+    assert not set(nasty) - set("evil") & set((tmp_path / "run/dashboard/index.html").read_text())
+    assert text.count("[U+202E]evil[U+001B][U+2069]") == 5  # the status also in its bar's title
+
+
 @pytest.mark.parametrize("moment", ["before_rename", "after_rename"])
 def test_a_killed_refresh_leaves_a_whole_page(context: StepContext, moment: str) -> None:
     """SIGKILL at either side of the rename leaves a whole page; the next run clears the rest."""

@@ -31,6 +31,7 @@ def render(context: StepContext, data: DashboardData, steps: Sequence[JournalEnt
         keep_trailing_newline=True,
     )
     environment.filters.update(
+        text=formatting.text,
         money=formatting.money,
         day=formatting.day,
         time=formatting.time,
