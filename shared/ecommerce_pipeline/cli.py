@@ -1,4 +1,4 @@
-"""The command ``ecommerce-pipeline``: a source database, one step by hand, a step server."""
+"""The command ``ecommerce-pipeline``: a source, one step by hand, a step server, readers."""
 
 from __future__ import annotations
 
@@ -28,12 +28,14 @@ from ecommerce_pipeline.execution.processes import exit_on_sigterm
 from ecommerce_pipeline.execution.step_client import run_step
 from ecommerce_pipeline.harness.command_line import run_cli
 from ecommerce_pipeline.interval import DataInterval, parse_day
+from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.specification import STEP_NAMES
+from ecommerce_pipeline.storage.published import resolve
 
 
 @click.group()
 def cli() -> None:
-    """Make and fill a source database, run one step by hand, or keep a step server up."""
+    """Make a source database, run one step, keep a step server up, find the published copy."""
 
 
 @cli.group()
@@ -118,6 +120,17 @@ def serve_steps(address: Path) -> None:
         with suppress(KeyboardInterrupt):
             process.wait()
             raise PipelineError("the step server has ended by itself", "start it again")
+
+
+@cli.command()
+@click.argument("run_dir", type=click.Path(path_type=Path))
+def published(run_dir: Path) -> None:
+    """Print the folder of the version that RUN_DIR/published leads to now.
+
+    A reader of several files takes all of them from that folder, and none through the link, which
+    the next publication replaces.
+    """
+    click.echo(resolve(RunDirectory(run_dir)))
 
 
 def _advance(

@@ -23,7 +23,7 @@ from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.steps.extract import extract_table
 from ecommerce_pipeline.steps.load import load_interval, load_raw, verified
 from ecommerce_pipeline.storage import landing, published, raw, warehouse
-from ecommerce_pipeline.storage.parquet import parquet_pattern
+from ecommerce_pipeline.storage.parquet import parquet_table
 from ecommerce_pipeline.storage.published import parquet_file, qualified
 
 _NO_LIMIT = 10**18
@@ -145,8 +145,7 @@ def _restore_snapshot(connection: duckdb.DuckDBPyConnection, run: RunDirectory) 
         if schema == "snapshots":
             file = parquet_file(folder, schema, table)
             connection.execute(
-                f"CREATE TABLE {qualified(schema, table)} AS FROM read_parquet(?)",
-                [parquet_pattern(file)],
+                f"CREATE TABLE {qualified(schema, table)} AS FROM {parquet_table(file)}"
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -100,6 +101,14 @@ def test_order_repeats_and_cuts_do_not_matter(
     """Intervals loaded in any order, repeatedly, or in parts leave equal raw tables."""
     with fresh_warehouse(landed) as folder:
         assert load(folder, order) == expected
+
+
+def test_a_folder_that_looks_like_a_partition(landed: Path, expected: Rows, tmp_path: Path) -> None:
+    """Below folders named key=value, the landed columns of those names are loaded as they are."""
+    folder = tmp_path / "country=DE" / "status=delivered" / "id=7"
+    folder.mkdir(parents=True)
+    shutil.copytree(landed / "landing", folder / "landing")
+    assert load(folder, DAYS) == expected
 
 
 def test_a_later_interval_changes_what_an_earlier_one_brought(expected: Rows) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -113,8 +114,11 @@ def failure(context: StepContext, step: str, reason: str, summary: RunSummary) -
 
 
 def escape(text: str, limit: int) -> str:
-    """Escape Slack's control characters and shorten to the limit, never inside an escape."""
-    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    """Escape Slack's control characters and shorten to the limit, never inside an escape.
+
+    Characters that hide or reorder others are shown as their code.
+    """
+    escaped = html.escape(formatting.visible(text), quote=False)
     if len(escaped) <= limit:
         return escaped
     return re.sub(r"&[a-z]*$", "", escaped[: limit - 1]) + "…"

@@ -19,7 +19,7 @@ from ecommerce_pipeline.interval_run import SUCCESS
 from ecommerce_pipeline.result import StepResult
 from ecommerce_pipeline.storage import deletions, journal, landing, published, warehouse
 from ecommerce_pipeline.storage.landing import Sidecar
-from ecommerce_pipeline.storage.parquet import parquet_pattern
+from ecommerce_pipeline.storage.parquet import parquet_table
 from ecommerce_pipeline.storage.raw import covered, create_tables, row_version, same_key
 
 
@@ -128,7 +128,7 @@ def _merge(connection: duckdb.DuckDBPyConnection, table: Table, path: Path) -> N
         f"""
         MERGE INTO raw."{table.name}" AS target
         USING (
-            SELECT {columns} FROM read_parquet(?) AS landed
+            SELECT {columns} FROM {parquet_table(path)} AS landed
             QUALIFY row_number() OVER (
                 PARTITION BY {key} ORDER BY {row_version(table, "landed")} DESC
             ) = 1
@@ -138,8 +138,7 @@ def _merge(connection: duckdb.DuckDBPyConnection, table: Table, path: Path) -> N
             AND {row_version(table, "incoming")} IS DISTINCT FROM {row_version(table, "target")}
             THEN UPDATE
         WHEN NOT MATCHED THEN INSERT
-        """,
-        [parquet_pattern(path)],
+        """
     )
 
 

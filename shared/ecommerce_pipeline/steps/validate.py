@@ -17,7 +17,7 @@ from ecommerce_pipeline.contract import TABLES, Table
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.result import StepResult
 from ecommerce_pipeline.storage import landing, warehouse
-from ecommerce_pipeline.storage.parquet import parquet_pattern
+from ecommerce_pipeline.storage.parquet import parquet_table
 from ecommerce_pipeline.storage.raw import create_present_views, row_version, same_key
 
 
@@ -169,11 +169,11 @@ def _check_landed(connection: duckdb.DuckDBPyConnection, context: StepContext, t
     """Every landed row must be in raw, or a newer version of it; return the number of them."""
     path = context.run.landing_file(table.name, context.interval)
     sidecar = landing.read_sidecar(path)
-    landed = "FROM read_parquet(?)"
-    rows = _value(connection, f"SELECT count(*) {landed}", parquet_pattern(path))
+    landed = f"FROM {parquet_table(path)}"
+    rows = _value(connection, f"SELECT count(*) {landed}")
     _compare(f"landed rows of {table.name}", sidecar.rows, rows)
     for name, expected in sidecar.sums.items():
-        total = _value(connection, f'SELECT sum("{name}") {landed}', parquet_pattern(path))
+        total = _value(connection, f'SELECT sum("{name}") {landed}')
         _compare(f"landed sum of {table.name}.{name}", expected, total)
     _compare(f"landed rows of {table.name} missing from raw", 0, _missing(connection, table, path))
     return sidecar.rows
@@ -183,11 +183,10 @@ def _missing(connection: duckdb.DuckDBPyConnection, table: Table, path: Path) ->
     """How many landed rows are neither in raw, column for column, nor replaced by a newer row."""
     return _value(
         connection,
-        f'SELECT count(*) FROM read_parquet(?) AS landed WHERE NOT EXISTS (FROM raw."{table.name}"'
-        f" AS kept WHERE {same_key(table, 'kept', 'landed')}"
-        f" AND (kept.updated_at > landed.updated_at"
+        f"SELECT count(*) FROM {parquet_table(path)} AS landed"
+        f' WHERE NOT EXISTS (FROM raw."{table.name}" AS kept'
+        f" WHERE {same_key(table, 'kept', 'landed')} AND (kept.updated_at > landed.updated_at"
         f" OR {row_version(table, 'kept')} IS NOT DISTINCT FROM {row_version(table, 'landed')}))",
-        parquet_pattern(path),
     )
 
 
@@ -197,9 +196,9 @@ def _check_daily_revenue(connection: duckdb.DuckDBPyConnection) -> None:
             _compare(f"{number} of {category!r} on {day}", expected[number], actual[number])
 
 
-def _value(connection: duckdb.DuckDBPyConnection, query: str, *parameters: str) -> int:
+def _value(connection: duckdb.DuckDBPyConnection, query: str) -> int:
     # DuckDB sums BIGINT as HUGEINT and DECIMAL as DECIMAL(38), so no sum wraps around.
-    value = connection.execute(query, list(parameters)).fetchall()[0][0]
+    value = connection.execute(query).fetchall()[0][0]
     return 0 if value is None else value
 
 

@@ -18,7 +18,7 @@ from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.storage import landing
 from ecommerce_pipeline.storage.landing import Sidecar
-from ecommerce_pipeline.storage.parquet import parquet_pattern
+from ecommerce_pipeline.storage.parquet import parquet_table
 from ecommerce_pipeline.storage.raw import key_list, newest_interval, same_key
 
 _SHOWN_DAYS = 3
@@ -79,20 +79,19 @@ def _follow_older(
     elif newest_sidecar.has_all_keys:
         connection.execute(
             f'INSERT INTO raw."deleted_{table.name}" SELECT DISTINCT {key_list(table, "landed")}'
-            " FROM read_parquet(?) AS landed"
-            f" WHERE NOT EXISTS (FROM read_parquet(?) AS present"
+            f" FROM {parquet_table(rows)} AS landed"
+            f" WHERE NOT EXISTS (FROM {parquet_table(landing.key_snapshot_file(newest_rows))}"
+            " AS present"
             f" WHERE {same_key(table, 'present', 'landed')})"
             f' AND NOT EXISTS (FROM raw."deleted_{table.name}" AS deleted'
-            f" WHERE {same_key(table, 'deleted', 'landed')})",
-            [parquet_pattern(rows), parquet_pattern(landing.key_snapshot_file(newest_rows))],
+            f" WHERE {same_key(table, 'deleted', 'landed')})"
         )
 
 
 def _undelete(connection: duckdb.DuckDBPyConnection, table: Table, rows: Path) -> None:
     connection.execute(
         f'DELETE FROM raw."deleted_{table.name}" AS deleted WHERE EXISTS'
-        f" (FROM read_parquet(?) AS landed WHERE {same_key(table, 'landed', 'deleted')})",
-        [parquet_pattern(rows)],
+        f" (FROM {parquet_table(rows)} AS landed WHERE {same_key(table, 'landed', 'deleted')})"
     )
 
 
@@ -107,8 +106,7 @@ def _raise_if_too_many(
     )
     ((before, lost),) = connection.execute(
         f"SELECT (SELECT count(*) {present}), (SELECT count(*) {present} AND NOT EXISTS"
-        f" (FROM read_parquet(?) AS kept WHERE {same_key(table, 'kept', 'loaded')}))",
-        [parquet_pattern(keys)],
+        f" (FROM {parquet_table(keys)} AS kept WHERE {same_key(table, 'kept', 'loaded')}))"
     ).fetchall()
     if lost > 1 and lost > context.max_key_loss * before:
         raise PipelineError(
@@ -126,8 +124,7 @@ def _replace(connection: duckdb.DuckDBPyConnection, table: Table, keys: Path) ->
     connection.execute(
         f'INSERT INTO raw."deleted_{table.name}" SELECT {key_list(table, "loaded")}'
         f' FROM raw."{table.name}" AS loaded WHERE NOT EXISTS'
-        f" (FROM read_parquet(?) AS kept WHERE {same_key(table, 'kept', 'loaded')})",
-        [parquet_pattern(keys)],
+        f" (FROM {parquet_table(keys)} AS kept WHERE {same_key(table, 'kept', 'loaded')})"
     )
 
 
@@ -136,12 +133,13 @@ def _by_key(
 ) -> list[str]:
     """The rows from before the interval's end that are not loaded, or only as an older version."""
     days = connection.execute(
-        "SELECT CAST(timezone('UTC', updated_at) AS DATE), count(*) FROM read_parquet(?) AS present"
+        "SELECT CAST(timezone('UTC', updated_at) AS DATE), count(*)"
+        f" FROM {parquet_table(keys)} AS present"
         f' WHERE updated_at < ? AND NOT EXISTS (FROM raw."{table.name}" AS loaded'
         f" WHERE {same_key(table, 'loaded', 'present')}"
         " AND loaded.updated_at >= present.updated_at)"
         " GROUP BY ALL ORDER BY ALL",
-        [parquet_pattern(keys), sidecar.interval.end],
+        [sidecar.interval.end],
     ).fetchall()
     if not days:
         return []
@@ -162,9 +160,9 @@ def _by_count(
         f'SELECT count(*) FROM raw."{table.name}" AS loaded WHERE updated_at < ?'
         f' AND NOT EXISTS (FROM raw."deleted_{table.name}" AS deleted'
         f" WHERE {same_key(table, 'deleted', 'loaded')})"
-        " AND NOT EXISTS (FROM read_parquet(?) AS later"
+        f" AND NOT EXISTS (FROM {parquet_table(keys)} AS later"
         f" WHERE {same_key(table, 'later', 'loaded')})",
-        [sidecar.interval.end, parquet_pattern(keys)],
+        [sidecar.interval.end],
     ).fetchall()
     surplus = loaded - (sidecar.source_rows - sidecar.key_snapshot.rows)
     if surplus < 0:

@@ -13,7 +13,7 @@ import duckdb
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.run_directory import RunDirectory
-from ecommerce_pipeline.storage.parquet import parquet_pattern
+from ecommerce_pipeline.storage.parquet import parquet_table
 
 MANIFEST = "manifest.json"
 DATABASE = "warehouse.duckdb"
@@ -99,6 +99,22 @@ def covered(run: RunDirectory) -> Sequence[DataInterval]:
         ) from error
 
 
+def resolve(run: RunDirectory) -> Path:
+    """The folder of the version that is current now, for a reader of several files.
+
+    The link ``published`` may be replaced between two reads, the version's own files never change.
+    They stay for at least ``PIPELINE_PUBLISHED_KEEP_HOURS`` (default: 24) after the version is
+    replaced.
+
+    Raises:
+        PipelineError: nothing is published.
+    """
+    folder = run.published.resolve()
+    if not folder.is_dir():
+        raise _nothing_published(run)
+    return folder
+
+
 @contextmanager
 def open_published(run: RunDirectory) -> Iterator[PublishedCopy]:
     """Open the current version of a run's published copy.
@@ -109,15 +125,12 @@ def open_published(run: RunDirectory) -> Iterator[PublishedCopy]:
     Raises:
         PipelineError: nothing is published, or the copy is damaged.
     """
-    # Once: a publisher may replace the link at any moment, and every file must be of one version.
-    folder = run.published.resolve()
+    folder = resolve(run)
     try:
         manifest = Manifest.read(folder)
         connection = _connect(folder, manifest)
     except FileNotFoundError:
-        raise PipelineError(
-            f"nothing is published in {run.published}", "run the step publish first"
-        ) from None
+        raise _nothing_published(run) from None
     except (OSError, ValueError, KeyError, TypeError, duckdb.Error) as error:
         raise PipelineError(
             f"the published copy {folder} is damaged: {error}", "run the step publish again"
@@ -126,16 +139,18 @@ def open_published(run: RunDirectory) -> Iterator[PublishedCopy]:
         yield PublishedCopy(manifest, connection)
 
 
+def _nothing_published(run: RunDirectory) -> PipelineError:
+    return PipelineError(f"nothing is published in {run.published}", "run the step publish first")
+
+
 def _connect(folder: Path, manifest: Manifest) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")  # the default is the machine's zone
     for name in manifest.tables:
         schema, _, table = name.partition(".")
-        # ``create_view`` takes a bare name, and makes the view in the schema that is in use.
-        connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"; USE "{schema}"')
-        pattern = parquet_pattern(parquet_file(folder, schema, table))
-        connection.read_parquet(pattern).create_view(table)
-    connection.execute("USE main")
+        rows = parquet_table(parquet_file(folder, schema, table))
+        connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
+        connection.execute(f"CREATE VIEW {qualified(schema, table)} AS FROM {rows}")
     return connection
 
 
