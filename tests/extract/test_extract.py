@@ -24,6 +24,7 @@ from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.result import StepResult
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.source import Source, TableChanges, connect
+from ecommerce_pipeline.source.checks import check_columns
 from ecommerce_pipeline.steps import extract
 from ecommerce_pipeline.steps.extract import extract_table
 from ecommerce_pipeline.storage import landing
@@ -174,10 +175,8 @@ def test_rows_and_keys_are_of_one_moment(
 ) -> None:
     """A customer who comes while the rows are read is neither among them nor among the keys."""
     fill(url, {CUSTOMERS: [customer(1, NOON)]})
-    check = extract.check_columns
-
     def meanwhile(source: Source, table: Table) -> tuple[str, ...]:
-        warnings = check(source, table)
+        warnings = check_columns(source, table)
         fill(url, {CUSTOMERS: [customer(2, NOON)]})
         return warnings
 

@@ -72,6 +72,16 @@ class Source(Protocol):
     def newest_update(self, before: datetime) -> datetime | None:
         """The newest ``updated_at`` of any contract table before a moment; None where no row."""
 
+    def check_rows(self, table: Table) -> None:
+        """Refuse rows that no interval holds, and a key in several rows.
+
+        The table must have the contract's columns. Only where an index or a constraint does not
+        answer the question are its rows read.
+
+        Raises:
+            PipelineError: there are such rows; names the first of them and their number.
+        """
+
     def read_interval(self, table: Table, interval: DataInterval) -> Iterator[pa.RecordBatch]:
         """The interval's rows in the table's exact Arrow schema, ordered by updated_at and key.
 

@@ -16,7 +16,7 @@ from psycopg import sql
 from ecommerce_pipeline.contract import TABLE_BY_NAME, TABLES, Column, ColumnType, Table
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.interval import DataInterval
-from ecommerce_pipeline.source import ddl
+from ecommerce_pipeline.source import ddl, postgres_checks
 from ecommerce_pipeline.source.base import ColumnInfo, TableChanges
 from ecommerce_pipeline.source.postgres_copy import read_copy
 from ecommerce_pipeline.source.postgres_errors import connection_error, query_error
@@ -35,6 +35,9 @@ _DECLARED = {
 # Text in the order of its bytes, as in SQLite: a server's own collation depends on its locale, and
 # with it the order of the rows in the landing file would.
 _BYTEWISE = ' COLLATE "C"'
+# The server's zone would be taken for times without one, as ``_csv`` writes them. Without row
+# security a query from which a policy would hide rows fails.
+_SESSION = "SET TimeZone TO 'UTC'; SET row_security TO off"
 _STAGED = "pipeline_staged_rows"
 _COLUMNS = """
     SELECT a.attname, format_type(a.atttypid, a.atttypmod), t.typname
@@ -77,8 +80,7 @@ class PostgresSource:
                 client_encoding="utf8",
                 application_name="ecommerce-pipeline",
             )
-            # The server's zone would be taken for times without one, as ``_csv`` writes them.
-            connection.execute("SET TimeZone TO 'UTC'")
+            connection.execute(_SESSION)
         except psycopg.Error as error:
             raise connection_error(error, shown_url) from None  # its text may hold the password
         return cls(connection, shown_url)
@@ -158,6 +160,11 @@ class PostgresSource:
             newest = [self._newest_of(table, before) for table in TABLES]
         return max(filter(None, newest), default=None)
 
+    def check_rows(self, table: Table) -> None:
+        """Refuse rows that no interval holds, and a key in several rows."""
+        with self._errors():
+            postgres_checks.check_rows(self._connection, table, _BYTEWISE)
+
     def read_interval(self, table: Table, interval: DataInterval) -> Iterator[pa.RecordBatch]:
         """The interval's rows in the table's Arrow schema, ordered by updated_at and key."""
         condition = sql.SQL('WHERE "updated_at" >= {} AND "updated_at" < {}').format(
@@ -177,7 +184,10 @@ class PostgresSource:
         self._connection.execute(statement.encode())  # psycopg types a computed query as bytes only
 
     def _newest_of(self, table: Table, before: datetime) -> datetime | None:
-        statement = f'SELECT max("updated_at") FROM "{table.name}" WHERE "updated_at" < %s'
+        statement = (
+            f'SELECT max("updated_at") FROM "{table.name}"'
+            ' WHERE "updated_at" < %s AND "updated_at" >= \'0001-01-01 00:00Z\''
+        )
         row = self._connection.execute(statement.encode(), [before]).fetchone()
         newest: datetime | None = row[0] if row else None
         return newest and newest.astimezone(UTC)  # psycopg gives it the session's zone object
@@ -226,7 +236,7 @@ class PostgresSource:
         try:
             yield
         except psycopg.Error as error:
-            raise query_error(error, self._shown_url) from error
+            raise query_error(error, self._shown_url, self._connection.info.user) from error
 
 
 def _csv(rows: pa.Table) -> memoryview:

@@ -13,9 +13,15 @@ import pyarrow as pa
 from ecommerce_pipeline.contract import TABLE_BY_NAME, TABLES, Column, ColumnType, Table
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.interval import DataInterval
-from ecommerce_pipeline.source import ddl
+from ecommerce_pipeline.source import ddl, sqlite_checks
 from ecommerce_pipeline.source.base import ColumnInfo, TableChanges
-from ecommerce_pipeline.source.sqlite_values import microseconds, moment, python_rows, to_arrow
+from ecommerce_pipeline.source.sqlite_values import (
+    FIRST_MICROSECOND,
+    microseconds,
+    moment,
+    python_rows,
+    to_arrow,
+)
 
 _TYPES = {
     ColumnType.INTEGER: "INTEGER",
@@ -131,6 +137,11 @@ class SqliteSource:
             newest = [self._newest_of(table, before) for table in TABLES]
         return max(filter(None, newest), default=None)
 
+    def check_rows(self, table: Table) -> None:
+        """Refuse rows that no interval holds, and a key in several rows."""
+        with self._errors():
+            sqlite_checks.check_rows(self._connection(), table)
+
     def read_interval(self, table: Table, interval: DataInterval) -> Iterator[pa.RecordBatch]:
         """The interval's rows in the table's Arrow schema, ordered by updated_at and key."""
         return self._read(
@@ -172,8 +183,9 @@ class SqliteSource:
         (newest,) = (
             self._connection()
             .execute(
-                f'SELECT max("updated_at") FROM "{table.name}" WHERE "updated_at" < ?',
-                [microseconds(before)],
+                f'SELECT max("updated_at") FROM "{table.name}"'
+                ' WHERE "updated_at" < ? AND "updated_at" >= ?',
+                [microseconds(before), FIRST_MICROSECOND],
             )
             .fetchone()
         )
@@ -190,7 +202,7 @@ class SqliteSource:
             )
             while rows := cursor.fetchmany(_BATCH_ROWS):
                 arrays = [
-                    to_arrow(table, column, values, rows)
+                    to_arrow(table, columns, column, values, rows)
                     for column, values in zip(columns, zip(*rows, strict=True), strict=True)
                 ]
                 yield pa.RecordBatch.from_arrays(arrays, schema=schema)

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from ecommerce_pipeline.contract import Column, ColumnType, Table
 from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.source.checks import row_error
 
 _PYTHON_TYPES = {ColumnType.INTEGER: int, ColumnType.TEXT: str, ColumnType.TIMESTAMP: int}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -26,10 +27,25 @@ def moment(microseconds: int) -> datetime:
     return _EPOCH + microseconds * _MICROSECOND
 
 
+FIRST_MICROSECOND = microseconds(datetime.min.replace(tzinfo=UTC))
+LAST_MICROSECOND = microseconds(datetime.max.replace(tzinfo=UTC))
+
+
 def to_arrow(
-    table: Table, column: Column, values: Sequence[Any], rows: Sequence[tuple[Any, ...]]
+    table: Table,
+    columns: Sequence[Column],
+    column: Column,
+    values: Sequence[Any],
+    rows: Sequence[tuple[Any, ...]],
 ) -> pa.Array:
     """One column's values as an Arrow array of the contract's type.
+
+    Args:
+        table: the table.
+        columns: the columns of the rows.
+        column: the one to convert.
+        values: its values.
+        rows: the rows, from which a message takes the key.
 
     Raises:
         PipelineError: a value is of another type, or text has a NUL; names the first such row.
@@ -40,11 +56,15 @@ def to_arrow(
     if not set(map(type, values)) <= {expected, type(None)}:
         index = next(i for i, v in enumerate(values) if not isinstance(v, (expected, type(None))))
         raise _misfit(
-            table, column, rows[index], f"a {type(values[index]).__name__}, not {column.type.value}"
+            table,
+            columns,
+            column,
+            rows[index],
+            f"a {type(values[index]).__name__}, not {column.type.value}",
         )
     if expected is str and any("\0" in value for value in values if value is not None):
         index = next(i for i, v in enumerate(values) if v is not None and "\0" in v)
-        raise _misfit(table, column, rows[index], "text with a NUL character")
+        raise _misfit(table, columns, column, rows[index], "text with a NUL character")
     return pa.array(values, column.type.arrow)
 
 
@@ -58,11 +78,10 @@ def python_rows(table: pa.Table) -> Iterator[tuple[Any, ...]]:
         yield from zip(*columns, strict=True)
 
 
-def _misfit(table: Table, column: Column, row: tuple[Any, ...], what: str) -> PipelineError:
-    # Not strict: where keys are read, the row has the key columns only.
-    named = dict(zip(table.column_names, row, strict=False))
-    key = ", ".join(f"{name}={named.get(name)!r}" for name in table.key)
-    return PipelineError(
-        f"{table.name}.{column.name} holds {what}, in the row with {key}",
-        "correct that row in the source",
-    )
+def _misfit(
+    table: Table, columns: Sequence[Column], column: Column, row: tuple[Any, ...], what: str
+) -> PipelineError:
+    named = dict(zip((each.name for each in columns), row, strict=True))
+    key = [named[name] for name in table.key]
+    problem = f"{column.name} holds {what}"
+    return row_error(table, problem, key, "correct that row in the source")

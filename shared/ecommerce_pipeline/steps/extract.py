@@ -26,6 +26,7 @@ from ecommerce_pipeline.files.atomic import atomic_file
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.result import StepResult
 from ecommerce_pipeline.source import Source, connect
+from ecommerce_pipeline.source.checks import check_columns
 from ecommerce_pipeline.storage import landing
 from ecommerce_pipeline.storage.landing import FileDigest, Sidecar
 
@@ -40,8 +41,9 @@ def extract_table(context: StepContext, table: Table) -> StepResult:
     For customers also the keys that the source has now, read in the same transaction.
 
     Raises:
-        PipelineError: the source cannot be read, has lost or changed a column, or contains a value
-            that the contract forbids; or the disk is full. Nothing half-written stays.
+        PipelineError: the source cannot be read, has lost or changed a column, contains a value
+            that the contract forbids, a row that no interval holds or a key in several rows; or
+            the disk is full. Nothing half-written stays.
     """
     path = context.run.landing_file(table.name, context.interval)
     with (
@@ -50,6 +52,7 @@ def extract_table(context: StepContext, table: Table) -> StepResult:
         source.transaction(),
     ):
         warnings = check_columns(source, table)
+        source.check_rows(table)
         sidecar = _write_files(source, table, context.interval, path, warnings)
         # Last: its checksums make the files valid. A kill between the renames leaves files that do
         # not match the sidecar, and the load refuses them.
@@ -58,35 +61,6 @@ def extract_table(context: StepContext, table: Table) -> StepResult:
     if warnings:
         details["warnings"] = "; ".join(warnings)
     return StepResult(rows={table.name: sidecar.rows}, details=details)
-
-
-def check_columns(source: Source, table: Table) -> tuple[str, ...]:
-    """Compare the source's columns with the contract's; the result warns of added ones.
-
-    Raises:
-        PipelineError: the table or one of its columns is missing, or a column's type changed.
-    """
-    found = source.columns(table)
-    problems = []
-    for column in table.columns:
-        info = found.get(column.name)
-        if info is None:
-            problems.append(f"has no column {column.name}")
-        elif info.type is not column.type:
-            problems.append(
-                f"declares {column.name} as {info.declared_type or 'nothing'},"
-                f" not as {column.type.value}"
-            )
-    if problems:
-        raise PipelineError(
-            f"the source table {table.name} {' and '.join(problems)}",
-            "change the source back, or change contract.py and what builds on that column",
-        )
-    added = [name for name in found if name not in table.column_names]
-    return tuple(
-        f"the source column {table.name}.{name} is not in the contract and is left out"
-        for name in added
-    )
 
 
 def _write_files(
