@@ -99,9 +99,12 @@ def test_an_unknown_type_is_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "what"),
     [
-        ({"created": "'yesterday'"}, "created_at holds a str, not timestamp"),
-        ({"created": "1.5"}, "created_at holds a float, not timestamp"),
-        ({"name": "x'00ff'"}, "name holds a bytes, not text"),
+        (
+            {"created": "'yesterday'"},
+            "created_at holds 'yesterday', not an integer of microseconds since 1970",
+        ),
+        ({"created": "1.5"}, "created_at holds 1.5, not an integer of microseconds since 1970"),
+        ({"name": "x'00ff'"}, "name holds b'\\x00\\xff', not text"),
         ({"country": "'a' || char(0) || 'b'"}, "country holds text with a NUL character"),
     ],
 )

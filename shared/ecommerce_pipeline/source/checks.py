@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from ecommerce_pipeline.contract import ColumnType, Table
+from ecommerce_pipeline.contract import Table
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.source.base import Source
 
@@ -18,7 +18,7 @@ def check_columns(source: Source, table: Table) -> tuple[str, ...]:
         PipelineError: the table or one of its columns is missing, or a column's type changed.
     """
     found = source.columns(table)
-    problems = []
+    problems, conversions = [], []
     for column in table.columns:
         info = found.get(column.name)
         if info is None:
@@ -26,12 +26,15 @@ def check_columns(source: Source, table: Table) -> tuple[str, ...]:
         elif info.type is not column.type:
             problems.append(
                 f"declares {column.name} as {info.declared_type or 'nothing'},"
-                f" not as {column.type.value}"
+                f" not as {source.type_names[column.type]}"
             )
+            if info.conversion:
+                conversions.append(info.conversion)
     if problems:
         raise PipelineError(
             f"the source table {table.name} {' and '.join(problems)}",
-            "change the source back, or change contract.py and what builds on that column",
+            "; ".join(conversions)
+            or "change the source back, or change contract.py and what builds on that column",
         )
     added = [name for name in found if name not in table.column_names]
     return tuple(
@@ -105,8 +108,3 @@ def repeated_keys_error(
 def show_key(table: Table, key: Sequence[object]) -> str:
     """The key columns with their values."""
     return ", ".join(f"{name}={value!r}" for name, value in zip(table.key, key, strict=True))
-
-
-def time_columns(table: Table) -> Mapping[str, None]:
-    """The names of the columns that hold times, in order."""
-    return {c.name: None for c in table.columns if c.type is ColumnType.TIMESTAMP}

@@ -32,6 +32,11 @@ _DECLARED = {
     **dict.fromkeys(("text", "varchar"), ColumnType.TEXT),
     "timestamptz": ColumnType.TIMESTAMP,
 }
+_TYPE_NAMES = {
+    ColumnType.INTEGER: "bigint, integer or smallint",
+    ColumnType.TEXT: "text or character varying",
+    ColumnType.TIMESTAMP: "timestamp with time zone (timestamptz)",
+}
 # Text in the order of its bytes, as in SQLite: a server's own collation depends on its locale, and
 # with it the order of the rows in the landing file would.
 _BYTEWISE = ' COLLATE "C"'
@@ -40,8 +45,9 @@ _BYTEWISE = ' COLLATE "C"'
 _SESSION = "SET TimeZone TO 'UTC'; SET row_security TO off"
 _STAGED = "pipeline_staged_rows"
 _COLUMNS = """
-    SELECT a.attname, format_type(a.atttypid, a.atttypmod), t.typname
+    SELECT a.attname, format_type(a.atttypid, a.atttypmod), t.typname, c.relkind IN ('r', 'p')
     FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid
+    JOIN pg_class AS c ON c.oid = a.attrelid
     WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
     ORDER BY a.attnum
 """
@@ -56,6 +62,8 @@ _TABLES = """
 
 class PostgresSource:
     """A PostgreSQL database; see ``Source`` for the contract of each method."""
+
+    type_names: Mapping[ColumnType, str] = _TYPE_NAMES
 
     def __init__(self, connection: psycopg.Connection, shown_url: str) -> None:
         self._connection = connection
@@ -113,7 +121,13 @@ class PostgresSource:
                 "create it with: ecommerce-pipeline source create",
             )
         return {
-            name: ColumnInfo(name, declared, _DECLARED.get(kind)) for name, declared, kind in rows
+            name: ColumnInfo(
+                name,
+                declared,
+                _DECLARED.get(kind),
+                _conversion(table, name, alterable) if kind == "timestamp" else None,
+            )
+            for name, declared, kind, alterable in rows
         }
 
     @contextmanager
@@ -237,6 +251,17 @@ class PostgresSource:
             yield
         except psycopg.Error as error:
             raise query_error(error, self._shown_url, self._connection.info.user) from error
+
+
+def _conversion(table: Table, column: str, alterable: bool) -> str:
+    """How times without a zone become the contract's; only a table's column can be altered."""
+    zoned = f"{column} AT TIME ZONE 'UTC'"
+    if not alterable:
+        return f"select {zoned} AS {column} in the view, with the zone that its times are in"
+    return (
+        f"run ALTER TABLE {table.name} ALTER COLUMN {column} TYPE timestamptz USING {zoned},"
+        " with the zone that its times are in"
+    )
 
 
 def _csv(rows: pa.Table) -> memoryview:
