@@ -271,7 +271,7 @@ def test_a_missing_table_is_refused(url: str, tmp_path: Path) -> None:
 
 
 def test_null_where_the_contract_forbids_it_is_refused(url: str, tmp_path: Path) -> None:
-    """NULL in a column that is never NULL is refused by column."""
+    """NULL in a column that is never NULL is refused by column and key."""
     fill(url, {})
     execute(url, "DROP TABLE products")
     stamp = "INTEGER" if url.startswith("sqlite") else "timestamptz"
@@ -283,7 +283,9 @@ def test_null_where_the_contract_forbids_it_is_refused(url: str, tmp_path: Path)
     )
     execute(url, f"INSERT INTO products VALUES (1, 's', 'n', '', NULL, {moment}, {moment})")
     error = failure(run(tmp_path / "run", url), PRODUCTS)
-    assert error.message == "products.price_cents holds NULL, which the contract forbids"
+    assert error.message == (
+        "products.price_cents holds NULL, which the contract forbids, in the row with id=1"
+    )
 
 
 def test_a_failure_keeps_what_was_landed(sqlite_url: str, tmp_path: Path) -> None:

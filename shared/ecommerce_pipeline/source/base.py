@@ -86,7 +86,7 @@ class Source(Protocol):
         """The newest ``updated_at`` of any contract table before a moment; None where no row."""
 
     def check_rows(self, table: Table) -> None:
-        """Refuse rows that no interval holds, and a key in several rows.
+        """Refuse rows that no interval holds or that have no key, and a key in several rows.
 
         The table must have the contract's columns. Only where an index or a constraint does not
         answer the question are its rows read.

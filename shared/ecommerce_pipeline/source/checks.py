@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pyarrow as pa
+
 from ecommerce_pipeline.contract import Table
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.source.base import Source
 
 SET_A_TIME = "give each such row the time of its last change"
+SET_A_KEY = "give each such row a key"
+CORRECT_THE_ROW = "correct that row in the source"
 
 
 def check_columns(source: Source, table: Table) -> tuple[str, ...]:
@@ -108,3 +112,37 @@ def repeated_keys_error(
 def show_key(table: Table, key: Sequence[object]) -> str:
     """The key columns with their values."""
     return ", ".join(f"{name}={value!r}" for name, value in zip(table.key, key, strict=True))
+
+
+def not_utf8_error(table: Table, column: str, value: bytes, key: Sequence[object]) -> PipelineError:
+    """The error that names text of other bytes than UTF-8, which the key may hold as well."""
+    shown = [decoded(bytes(each)) if isinstance(each, bytes) else each for each in key]
+    problem = f"{column} holds {bytes(value)!r}, which is not text in UTF-8"
+    return row_error(table, problem, shown, CORRECT_THE_ROW)
+
+
+def key_of_row(table: Table, batch: pa.RecordBatch, index: int) -> list[object]:
+    """A row's values of the key columns, which need not be valid."""
+    return [_shown(batch.column(name), index) for name in table.key]
+
+
+def _shown(values: pa.Array, index: int) -> object:
+    if not pa.types.is_timestamp(values.type):
+        value = (
+            values[index].cast(pa.binary()) if pa.types.is_string(values.type) else values[index]
+        )
+        found: object = value.as_py()
+        return decoded(found) if isinstance(found, bytes) else found
+    try:
+        time = values[index].as_py()
+    except (OverflowError, ValueError):  # Python's calendar ends before Arrow's
+        return "a time outside the years 1 to 9999"
+    return time and time.isoformat().replace("+00:00", "Z")
+
+
+def decoded(text: bytes) -> str | bytes:
+    """The text, or its bytes where they are no UTF-8."""
+    try:
+        return text.decode()
+    except UnicodeDecodeError:
+        return text

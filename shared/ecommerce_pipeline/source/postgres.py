@@ -40,9 +40,11 @@ _TYPE_NAMES = {
 # Text in the order of its bytes, as in SQLite: a server's own collation depends on its locale, and
 # with it the order of the rows in the landing file would.
 _BYTEWISE = ' COLLATE "C"'
-# The server's zone would be taken for times without one, as ``_csv`` writes them. Without row
+# psycopg reads times of the style ISO only, and any place may have set another. The server's zone
+# would be taken for times without one, as ``_csv`` writes them. Without row
 # security a query from which a policy would hide rows fails.
-_SESSION = "SET TimeZone TO 'UTC'; SET row_security TO off"
+_SESSION = "SET DateStyle TO ISO; SET TimeZone TO 'UTC'; SET row_security TO off"
+_NO_ENCODING = "SQL_ASCII"  # of a database that takes any bytes as text
 _STAGED = "pipeline_staged_rows"
 _COLUMNS = """
     SELECT a.attname, format_type(a.atttypid, a.atttypmod), t.typname, c.relkind IN ('r', 'p')
@@ -217,7 +219,13 @@ class PostgresSource:
                 + f" ORDER BY {order}{ddl.key_order(table, _BYTEWISE)})"
                 " TO STDOUT (FORMAT binary)".encode()
             )
-            yield from read_copy(self._connection, statement, table, columns)
+            if self._connection.info.parameter_status("server_encoding") != _NO_ENCODING:
+                yield from read_copy(self._connection, statement, table, columns)
+                return
+            # The server would refuse bytes that are no UTF-8 without naming the row.
+            self._execute(f"SET client_encoding TO {_NO_ENCODING}")
+            yield from read_copy(self._connection, statement, table, columns, check_text=True)
+            self._execute("SET client_encoding TO utf8")
 
     def _delete(self, table: Table, keys: pa.Table) -> None:
         self._stage(table, keys)

@@ -31,11 +31,16 @@ _UNIQUE_KEY = """
             )
     )
 """
+_NULLABLE = """
+    SELECT attname FROM pg_attribute
+    WHERE attrelid = to_regclass(%s) AND attname = ANY (%s::text[]) AND NOT attnotnull
+    ORDER BY attnum
+"""
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 def check_rows(connection: Connection, table: Table, bytewise: str) -> None:
-    """Refuse rows that no interval holds, and a key in several rows.
+    """Refuse rows that no interval holds or that have no key, and a key in several rows.
 
     Args:
         connection: an open connection.
@@ -53,11 +58,19 @@ def check_rows(connection: Connection, table: Table, bytewise: str) -> None:
         f"({expression})::text" if column.type is ColumnType.TIMESTAMP else expression
         for column, expression in zip(columns, key, strict=True)
     ]
-    for condition, problem in _UNUSABLE_TIMES.items():
+    conditions = [
+        (condition, f"updated_at {problem}", checks.SET_A_TIME)
+        for condition, problem in _UNUSABLE_TIMES.items()
+    ]
+    nullable = connection.execute(_NULLABLE, [f'"{table.name}"', list(table.key)]).fetchall()
+    conditions += [
+        (f'"{name}" IS NULL', f"{name} is NULL", checks.SET_A_KEY) for (name,) in nullable
+    ]
+    for condition, problem, hint in conditions:
         query = checks.unusable_rows_query(table, condition, shown, key)
         if found := connection.execute(query.encode()).fetchone():
             *values, count = found
-            raise checks.row_error(table, f"updated_at {problem}", values, checks.SET_A_TIME, count)
+            raise checks.row_error(table, problem, values, hint, count)
     if _has_unique_key(connection, table):
         return
     query = checks.repeated_keys_query(table, shown, key)

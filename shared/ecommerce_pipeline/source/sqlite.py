@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -136,13 +136,15 @@ class SqliteSource:
 
     def newest_update(self, before: datetime) -> datetime | None:
         """The newest ``updated_at`` of any contract table before a moment."""
-        with self._errors():
-            newest = [self._newest_of(table, before) for table in TABLES]
+        newest = []
+        for table in TABLES:
+            with self._errors(table):
+                newest.append(self._newest_of(table, before))
         return max(filter(None, newest), default=None)
 
     def check_rows(self, table: Table) -> None:
         """Refuse rows that no interval holds, and a key in several rows."""
-        with self._errors():
+        with self._errors(table):
             sqlite_checks.check_rows(self._connection(), table, self._text_times(table))
 
     def read_interval(self, table: Table, interval: DataInterval) -> Iterator[pa.RecordBatch]:
@@ -265,7 +267,7 @@ class SqliteSource:
         parameters: Sequence[int | str],
     ) -> Iterator[pa.RecordBatch]:
         names = ", ".join(times.value(column.name) for column in columns)
-        with self._errors():
+        with self._errors(table):
             cursor = self._connection().execute(
                 f'SELECT {names} FROM "{table.name}" {clauses}', parameters
             )
@@ -273,11 +275,14 @@ class SqliteSource:
                 yield to_arrow(table, columns, times.names, rows)
 
     @contextmanager
-    def _errors(self) -> Iterator[None]:
+    def _errors(self, table: Table | None = None) -> Iterator[None]:
+        """Report SQLite's errors; those of text in the table's rows by the row."""
         try:
             yield
         except sqlite3.Error as error:
             busy = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
+            if table is not None and not busy:
+                self._find_other_bytes(table)
             raise PipelineError(
                 f"the source {self._path}: {error}",
                 "try again when its other writer is done"
@@ -285,6 +290,18 @@ class SqliteSource:
                 else "check that it is a SQLite database with the contract's tables and its rights",
                 retryable=busy,
             ) from error
+
+    def _find_other_bytes(self, table: Table) -> None:
+        """Name the row whose text is no UTF-8: the error of its reading names at most its column.
+
+        Raises:
+            PipelineError: there is such a row.
+        """
+        found = None
+        with suppress(sqlite3.Error):  # the first error is reported then
+            found = sqlite_checks.not_utf8(self._connection(), table)
+        if found is not None:
+            raise found
 
 
 def _type(declared: str, time: bool) -> ColumnType | None:

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from ecommerce_pipeline.contract import Column, ColumnType, Table
-from ecommerce_pipeline.source.checks import row_error
+from ecommerce_pipeline.source.checks import CORRECT_THE_ROW, row_error
 
 _PYTHON_TYPES = {ColumnType.INTEGER: int, ColumnType.TEXT: str, ColumnType.TIMESTAMP: int}
 _EXPECTED = {
@@ -60,7 +60,7 @@ def to_arrow(
         if misfit is not None:
             index, what = misfit
             named = dict(zip((each.name for each in columns), rows[index], strict=True))
-            hint = TEXT_TIME_HINT if column.name in text_times else "correct that row in the source"
+            hint = TEXT_TIME_HINT if column.name in text_times else CORRECT_THE_ROW
             key = [named[name] for name in table.key]
             raise row_error(table, f"{column.name} {what}", key, hint)
         arrays.append(pa.array(values, column.type.arrow))

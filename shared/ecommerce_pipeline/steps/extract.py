@@ -20,12 +20,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ecommerce_pipeline.context import StepContext
-from ecommerce_pipeline.contract import CUSTOMERS, Table
+from ecommerce_pipeline.contract import CUSTOMERS, Column, Table
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.files.atomic import atomic_file
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.result import StepResult
-from ecommerce_pipeline.source import Source, connect
+from ecommerce_pipeline.source import Source, checks, connect
 from ecommerce_pipeline.source.checks import check_columns
 from ecommerce_pipeline.storage import landing
 from ecommerce_pipeline.storage.landing import FileDigest, Sidecar
@@ -90,14 +90,18 @@ def _checked(
     for batch in batches:
         for column in table.columns:
             if not column.nullable and batch.column(column.name).null_count:
-                raise PipelineError(
-                    f"{table.name}.{column.name} holds NULL, which the contract forbids",
-                    "correct that row in the source",
-                )
+                raise _null_error(table, batch, column)
         # While the batches pass, since the rows of an interval may not fit into memory.
         for name in sums:
             sums[name] += _exact_sum(batch.column(name))
         yield batch
+
+
+def _null_error(table: Table, batch: pa.RecordBatch, column: Column) -> PipelineError:
+    index = pc.index(batch.column(column.name).is_null(), True).as_py()
+    key = checks.key_of_row(table, batch, index)
+    problem = f"{column.name} holds NULL, which the contract forbids"
+    return checks.row_error(table, problem, key, checks.CORRECT_THE_ROW)
 
 
 def _exact_sum(integers: pa.Array) -> int:
