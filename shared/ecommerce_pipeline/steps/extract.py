@@ -21,12 +21,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ecommerce_pipeline.context import StepContext
-from ecommerce_pipeline.contract import Table
+from ecommerce_pipeline.contract import Column, Table
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.files.atomic import atomic_file
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.result import StepResult
-from ecommerce_pipeline.source import Source, connect
+from ecommerce_pipeline.source import Source, checks, connect
+from ecommerce_pipeline.source.checks import check_columns
 from ecommerce_pipeline.storage import landing
 from ecommerce_pipeline.storage.landing import FileDigest, Sidecar
 
@@ -43,8 +44,9 @@ def extract_table(context: StepContext, table: Table) -> StepResult:
     transaction.
 
     Raises:
-        PipelineError: the source cannot be read, has lost or changed a column, or contains a value
-            that the contract forbids; or the disk is full. Nothing half-written stays.
+        PipelineError: the source cannot be read, has lost or changed a column, contains a value
+            that the contract forbids, a row that no interval holds or a key in several rows; or
+            the disk is full. Nothing half-written stays.
     """
     path = context.run.landing_file(table.name, context.interval)
     with (
@@ -53,6 +55,7 @@ def extract_table(context: StepContext, table: Table) -> StepResult:
         source.transaction(),
     ):
         warnings = check_columns(source, table)
+        source.check_rows(table)
         earlier = landing.landed_before(context, table)
         for interval in earlier:
             _extract_again(source, table, context.run.landing_file(table.name, interval))
@@ -63,35 +66,6 @@ def extract_table(context: StepContext, table: Table) -> StepResult:
     if warnings:
         details["warnings"] = "; ".join(warnings)
     return StepResult(rows={table.name: sidecar.rows}, details=details)
-
-
-def check_columns(source: Source, table: Table) -> tuple[str, ...]:
-    """Compare the source's columns with the contract's; the result warns of added ones.
-
-    Raises:
-        PipelineError: the table or one of its columns is missing, or a column's type changed.
-    """
-    found = source.columns(table)
-    problems = []
-    for column in table.columns:
-        info = found.get(column.name)
-        if info is None:
-            problems.append(f"has no column {column.name}")
-        elif info.type is not column.type:
-            problems.append(
-                f"declares {column.name} as {info.declared_type or 'nothing'},"
-                f" not as {column.type.value}"
-            )
-    if problems:
-        raise PipelineError(
-            f"the source table {table.name} {' and '.join(problems)}",
-            "change the source back, or change contract.py and what builds on that column",
-        )
-    added = [name for name in found if name not in table.column_names]
-    return tuple(
-        f"the source column {table.name}.{name} is not in the contract and is left out"
-        for name in added
-    )
 
 
 def _extract(
@@ -152,14 +126,18 @@ def _checked(
     for batch in batches:
         for column in table.columns:
             if not column.nullable and batch.column(column.name).null_count:
-                raise PipelineError(
-                    f"{table.name}.{column.name} holds NULL, which the contract forbids",
-                    "correct that row in the source",
-                )
+                raise _null_error(table, batch, column)
         # While the batches pass, since the rows of an interval may not fit into memory.
         for name in sums:
             sums[name] += _exact_sum(batch.column(name))
         yield batch
+
+
+def _null_error(table: Table, batch: pa.RecordBatch, column: Column) -> PipelineError:
+    index = pc.index(batch.column(column.name).is_null(), True).as_py()
+    key = checks.key_of_row(table, batch, index)
+    problem = f"{column.name} holds NULL, which the contract forbids"
+    return checks.row_error(table, problem, key, checks.CORRECT_THE_ROW)
 
 
 def _exact_sum(integers: pa.Array) -> int:

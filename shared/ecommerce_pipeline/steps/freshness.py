@@ -7,20 +7,29 @@ from datetime import UTC, datetime
 
 from ecommerce_pipeline import source
 from ecommerce_pipeline.context import StepContext
+from ecommerce_pipeline.contract import TABLES
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.result import StepResult
+from ecommerce_pipeline.source.checks import check_columns
 
 
 def check_source_freshness(context: StepContext) -> StepResult:
     """Compare the newest ``updated_at`` before the interval's end with ``max_staleness``.
 
     Raises:
-        PipelineError: no row before that end, or the newest is older than allowed.
+        PipelineError: a table or column is missing or of another type, there is no row before that
+            end, or the newest is older than allowed.
     """
     # Not the clock: an interval that is run again next year gives the same answer.
     end = context.interval.end
     with closing(source.connect(context.source_url)) as database:
+        for table in TABLES:
+            check_columns(database, table)
         newest = database.newest_update(end)
+        if newest is None or end - newest > context.max_staleness:
+            # Rows whose times cannot be used are a better reason than none or old ones.
+            for table in TABLES:
+                database.check_rows(table)
     if newest is None:
         raise PipelineError(
             f"the source has no row updated before {end:%Y-%m-%dT%H:%M:%SZ}",
