@@ -121,9 +121,8 @@ def kill_all(
     made: list[Kill] = []
     if not options.draws:
         return made
-    # Short: a socket's path is limited. Killed processes leave files there.
-    with tempfile.TemporaryDirectory(prefix="kills-", ignore_cleanup_errors=True) as temporary:
-        control = Control(python or interpreter(CONTROL), Path(temporary))
+    control = Control(python or interpreter(CONTROL))
+    with _own_temporary_folder():
         say(f"preparing two days of the control in {options.folder}")
         begun = time.monotonic()
         prepared = PreparedDay.prepare(options.folder / "prepared", control)
@@ -135,6 +134,24 @@ def kill_all(
                 say(f"{len(made):>4}/{len(options.draws)}  {_line(kill)}")
     remove_tree(options.folder / "prepared")
     return made
+
+
+@contextmanager
+def _own_temporary_folder() -> Iterator[None]:
+    """Let what is started in the block use a temporary folder that is removed after it."""
+    # What is killed cannot remove its temporary files. The path is short, as that of a socket is
+    # limited.
+    earlier = tempfile.tempdir, os.environ.get("TMPDIR")
+    with tempfile.TemporaryDirectory(prefix="kills-", ignore_cleanup_errors=True) as folder:
+        tempfile.tempdir = os.environ["TMPDIR"] = folder
+        try:
+            yield
+        finally:
+            tempfile.tempdir, variable = earlier
+            if variable is None:
+                del os.environ["TMPDIR"]
+            else:
+                os.environ["TMPDIR"] = variable
 
 
 @contextmanager

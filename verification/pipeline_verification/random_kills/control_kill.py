@@ -7,7 +7,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -72,12 +72,13 @@ class ControlKills:
                         begun,
                         partial(_processes, process, draw.mode),
                         partial(_has_ended, process),
+                        partial(self.prepared.has_begun, run),
                         only=DRIVER if draw.mode == RESUME else None,
                     )
                     hit = strike(draw, timetable, day)
                     if hit is None:
                         # This day was faster than the one of the timetable.
-                        timetable = timetable.scaled_to(time.monotonic() - begun)
+                        timetable = replace(timetable, seconds=time.monotonic() - begun)
                         continue
                     recovery = self._recover(draw, run, process, hit)
             made = concluded(self.prepared, run, hit, recovery, readings)

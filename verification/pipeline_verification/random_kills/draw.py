@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from ecommerce_pipeline.specification import STEP_NAMES
 from ecommerce_pipeline.storage.journal import JournalEntry
@@ -38,48 +37,32 @@ class Draw:
 
     @classmethod
     def of(cls, seed: int, modes: Sequence[str] = (PIPELINE,)) -> Draw:
-        """The choices of a seed; consecutive seeds take turns through the modes."""
+        """The choices of a seed; consecutive seeds take turns through the modes and the steps."""
+        turn, mode = divmod(seed, len(modes))
+        # Half of the moments are uniform over the day. The other half go through the steps, for
+        # some of these are too short to be hit by the first half.
+        step = STEP_NAMES[turn // 2 % len(STEP_NAMES)] if turn % 2 else None
         chance = random.Random(seed)  # noqa: S311 (to be repeated, not to be secret)
-        # Half of the moments are uniform over the day. The other half are uniform over the steps,
-        # for some of these are too short to be hit by the first half.
-        step = chance.choice(STEP_NAMES) if chance.random() < 0.5 else None
-        numbers = [chance.random() for _ in range(3)]
-        return cls(seed, modes[seed % len(modes)], step, *numbers)
+        return cls(seed, modes[mode], step, *(chance.random() for _ in range(3)))
 
 
 @dataclass(frozen=True, slots=True)
 class Timetable:
-    """An uninterrupted day, in seconds since its trigger.
+    """An uninterrupted day.
 
     Attributes:
-        seconds: how long the day took.
-        steps: when each step began and ended.
+        seconds: how long it took from its trigger on.
+        steps: how long each step took, in seconds.
     """
 
     seconds: float
-    steps: Mapping[str, tuple[float, float]]
+    steps: Mapping[str, float]
 
     @classmethod
-    def of(cls, triggered: datetime, seconds: float, entries: Sequence[JournalEntry]) -> Timetable:
+    def of(cls, seconds: float, entries: Sequence[JournalEntry]) -> Timetable:
         """The timetable of a day whose steps noted these entries."""
-        return cls(
-            seconds,
-            {
-                entry.step: (
-                    (entry.started_at - triggered).total_seconds(),
-                    (entry.ended_at - triggered).total_seconds(),
-                )
-                for entry in entries
-            },
-        )
+        return cls(seconds, {entry.step: entry.seconds for entry in entries})
 
-    def moment(self, draw: Draw) -> float:
-        """When the kill comes, in seconds since the trigger."""
-        begin, end = self.steps.get(draw.step or "", (0.0, self.seconds))
-        return begin + draw.fraction * (end - begin)
-
-    def scaled_to(self, seconds: float) -> Timetable:
-        """The same day at another speed."""
-        factor = seconds / self.seconds
-        steps = {name: (begin * factor, end * factor) for name, (begin, end) in self.steps.items()}
-        return Timetable(seconds, steps)
+    def delay(self, draw: Draw) -> float:
+        """When the kill comes, in seconds since the begin of the draw's step, or of the day."""
+        return draw.fraction * (self.steps.get(draw.step, 0.0) if draw.step else self.seconds)

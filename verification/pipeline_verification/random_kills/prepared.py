@@ -8,7 +8,6 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 
@@ -53,16 +52,9 @@ _OF_A_DAY = (
 
 @dataclass(frozen=True)
 class Control:
-    """The control's commands.
-
-    Attributes:
-        python: the Python of its environment.
-        temporary: the folder for temporary files, which killed processes leave; a short path, as
-            that of a socket is limited.
-    """
+    """The control's commands, in the Python of its environment."""
 
     python: Path
-    temporary: Path
 
     def pipeline(self) -> list[str]:
         """``pipeline.py`` for the second day, as cron starts it."""
@@ -76,8 +68,7 @@ class Control:
 
     def environment(self, run: RunDirectory) -> dict[str, str]:
         """The environment of these commands."""
-        ours = {"PIPELINE_RUN_DIR": str(run.path), "TMPDIR": str(self.temporary)}
-        return {**inherited_environment(), **ours}
+        return {**inherited_environment(), "PIPELINE_RUN_DIR": str(run.path)}
 
 
 @dataclass(frozen=True)
@@ -88,8 +79,8 @@ class PreparedDay:
         first_day: the folder after the first day, the source at its end.
         before: the same with the source at the end of the second day.
         uninterrupted: ``before`` after an undisturbed second day of the control.
-        timetable: that day.
-        resumed: the same for ``run.py --resume`` from ``first_day``, the day's start in it.
+        timetable: that of this day.
+        resumed: that of ``run.py --resume`` from ``first_day``.
     """
 
     first_day: RunDirectory
@@ -152,6 +143,10 @@ class PreparedDay:
                 for entry in ({"advance": day}, {"interval": str(interval_of(day))})
             ]
         )
+
+    def has_begun(self, run: RunDirectory, step: str) -> bool:
+        """Whether a step of the day has begun in a folder that is a copy of this one."""
+        return run.step_log(step, self.interval).exists()
 
     def reset(self, run: RunDirectory) -> None:
         """Bring a folder of a running tool, in which no step is at work, to before the day."""
@@ -220,12 +215,6 @@ def _run(command: Sequence[str], environment: Mapping[str, str]) -> None:
 
 
 def _timed(command: Sequence[str], control: Control, run: RunDirectory) -> Timetable:
-    begun, clock = datetime.now(UTC), time.monotonic()
+    begun = time.monotonic()
     _run(command, control.environment(run))
-    seconds = time.monotonic() - clock
-    entries = [
-        entry
-        for entry in journal.read(run, interval_of(DAYS[1]))
-        if begun <= entry.started_at <= begun + timedelta(seconds=seconds)
-    ]
-    return Timetable.of(begun, seconds, entries)
+    return Timetable.of(time.monotonic() - begun, journal.read(run, interval_of(DAYS[1])))

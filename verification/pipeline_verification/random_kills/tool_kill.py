@@ -7,8 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -98,9 +97,10 @@ class ToolKills:
             begun = time.monotonic()
             day = self._trigger(variant)
             processes = partial(members, root, with_root=False)
-            hit = strike(draw, timetable, Day(begun, processes, day.done))
+            begins = partial(self.prepared.has_begun, run)
+            hit = strike(draw, timetable, Day(begun, processes, day.done, begins))
             if hit is None:
-                self._timetable = timetable.scaled_to(time.monotonic() - begun)
+                self._timetable = replace(timetable, seconds=time.monotonic() - begun)
                 return None
             recovery = self._recover(variant, day, hit)
         made = concluded(self.prepared, run, hit, recovery, readings)
@@ -131,9 +131,9 @@ class ToolKills:
             PipelineError: the day failed.
         """
         self.prepared.reset(run)
-        triggered, clock = datetime.now(UTC), time.monotonic()
+        begun = time.monotonic()
         day = self._trigger(variant).result(TIMEOUT_SECONDS)
-        seconds = time.monotonic() - clock
+        seconds = time.monotonic() - begun
         differences = self.prepared.differences(run)
         if day.state != SUCCESS or differences:
             raise PipelineError(
@@ -141,7 +141,7 @@ class ToolKills:
                 f"read {run.path}",
             )
         entries = journal.read(run, self.prepared.interval)
-        self._timetable = Timetable.of(triggered, seconds, entries)
+        self._timetable = Timetable.of(seconds, entries)
         self.say(f"{self.name}: an undisturbed day took {seconds:.1f} s")
         return self._timetable
 

@@ -16,7 +16,7 @@ from pipeline_verification.harness.fault_injection import has_ended
 from pipeline_verification.harness.process_tree import process_tree
 from pipeline_verification.random_kills import record
 from pipeline_verification.random_kills.draw import Draw, Timetable
-from pipeline_verification.random_kills.prepared import PreparedDay
+from pipeline_verification.random_kills.prepared import TIMEOUT_SECONDS, PreparedDay
 from pipeline_verification.random_kills.reader import Readings
 from pipeline_verification.random_kills.record import Kill
 from pipeline_verification.random_kills.victims import Member, choose, steps_at_work
@@ -34,12 +34,14 @@ class Day:
         begun: when, on the monotonic clock.
         processes: finds the run's processes.
         is_over: whether the day has ended; then there is nothing left to kill.
+        has_begun: whether a step has begun.
         only: the one kind of process that is killed; None for any.
     """
 
     begun: float
     processes: Callable[[], list[Member]]
     is_over: Callable[[], bool]
+    has_begun: Callable[[str], bool]
     only: str | None = None
 
 
@@ -87,10 +89,13 @@ def strike(draw: Draw, timetable: Timetable, day: Day) -> Hit | None:
     Returns:
         What was hit; None when the day ended before.
     """
-    moment = day.begun + timetable.moment(draw)
-    while (left := moment - time.monotonic()) > 0:
-        if day.is_over():
-            return None
+    wait_until(
+        lambda: day.is_over() or draw.step is None or day.has_begun(draw.step),
+        timeout_seconds=TIMEOUT_SECONDS,
+        poll_seconds=0.005,
+    )
+    moment = (time.monotonic() if draw.step else day.begun) + timetable.delay(draw)
+    while (left := moment - time.monotonic()) > 0 and not day.is_over():
         time.sleep(min(left, 0.05))
     while not day.is_over():
         found = day.processes()
