@@ -25,7 +25,7 @@ CONTROL = Control(Path(sys.executable))
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> PreparedDay:
     """Two days of the control, up to the second and without interruption."""
-    return PreparedDay.prepare(tmp_path_factory.mktemp("prepared") / "days", CONTROL)
+    return PreparedDay.prepare(tmp_path_factory.mktemp("prepared") / "days", CONTROL, [PIPELINE])
 
 
 @pytest.fixture

@@ -125,7 +125,8 @@ def kill_all(
     with _own_temporary_folder():
         say(f"preparing two days of the control in {options.folder}")
         begun = time.monotonic()
-        prepared = PreparedDay.prepare(options.folder / "prepared", control)
+        modes = {draw.mode for draw in options.draws}
+        prepared = PreparedDay.prepare(options.folder / "prepared", control, modes)
         say(f"prepared in {time.monotonic() - begun:.0f} s")
         with _kills(options, prepared, control, results, say) as kills:
             for kill in kills:

@@ -62,7 +62,7 @@ class ControlKills:
         Raises:
             TimeoutError: the day always ended before the kill.
         """
-        timetable = self.prepared.resumed if draw.mode == RESUME else self.prepared.timetable
+        timetable = self.prepared.timetable_of(draw)
         for _ in range(MAX_TRIES):
             run = self._fresh(draw)
             with polling(run, self.prepared.manifests) as readings:

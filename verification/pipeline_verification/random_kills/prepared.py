@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +27,7 @@ from pipeline_verification.harness.environments import CONTROL, variant_folder
 from pipeline_verification.oracle import expected_tables
 from pipeline_verification.oracle.history import Event, parse_history
 from pipeline_verification.oracle.source_state import SourceState
-from pipeline_verification.random_kills.draw import Timetable
+from pipeline_verification.random_kills.draw import RESUME, Draw, Timetable
 from pipeline_verification.verdict import ORACLE, PUBLISHED, RUN_CHECKS, FinishedRunEvidence
 
 DATASET = "synthetic"
@@ -80,18 +80,23 @@ class PreparedDay:
         before: the same with the source at the end of the second day.
         uninterrupted: ``before`` after an undisturbed second day of the control.
         timetable: that of this day.
-        resumed: that of ``run.py --resume`` from ``first_day``.
+        resumed: that of ``run.py --resume`` from ``first_day``; None where it is not asked for.
     """
 
     first_day: RunDirectory
     before: RunDirectory
     uninterrupted: RunDirectory
     timetable: Timetable
-    resumed: Timetable
+    resumed: Timetable | None
 
     @classmethod
-    def prepare(cls, folder: Path, control: Control) -> PreparedDay:
+    def prepare(cls, folder: Path, control: Control, modes: Collection[str]) -> PreparedDay:
         """Run the first day, and the second without interruption, in a folder that is replaced.
+
+        Args:
+            folder: gets the folders.
+            control: the control's commands.
+            modes: how the day will be killed, see ``Draw``.
 
         Raises:
             RuntimeError: a day failed; the message has its output.
@@ -105,14 +110,16 @@ class PreparedDay:
         url = f"sqlite:///{before.source_file}"
         advance_source(url, load_dataset(DATASET, scale=SCALE), DAYS[1])
         copy(before, after.path)
+        timetable = _timed(control.pipeline(), control, after)
+        if RESUME not in modes:
+            return cls(first, before, after, timetable, None)
         copy(first, resumed.path)
-        return cls(
-            first,
-            before,
-            after,
-            _timed(control.pipeline(), control, after),
-            _timed(control.run(resumed, 2, "--resume"), control, resumed),
-        )
+        of_resumed = _timed(control.run(resumed, 2, "--resume"), control, resumed)
+        return cls(first, before, after, timetable, of_resumed)
+
+    def timetable_of(self, draw: Draw) -> Timetable:
+        """The timetable of the day that a draw kills."""
+        return self.resumed if draw.mode == RESUME and self.resumed else self.timetable
 
     @property
     def interval(self) -> DataInterval:
