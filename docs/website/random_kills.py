@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from html import escape
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from ecommerce_pipeline.specification import STEP_NAMES
 from pipeline_verification.harness.environments import CONTROL, ROOT
-from pipeline_verification.random_kills.record import RESULTS, Kill, read, result_file
+from pipeline_verification.random_kills.kill import RESULTS, Kill, result_file
 from website.tables import table
 from website.tools import Tool
 
@@ -22,7 +23,7 @@ class RandomKills:
         for tool in tools:
             file = folder / result_file(tool.name).name
             if file.exists():
-                self._kills[tool] = [Kill(**kill) for kill in read(file)["kills"]]
+                self._kills[tool] = [Kill(**kill) for kill in json.loads(file.read_text())["kills"]]
 
     @property
     def variants(self) -> list[Tool]:

@@ -14,9 +14,10 @@ import pytest
 from ecommerce_pipeline.run_directory import RunDirectory
 from pipeline_verification.random_kills.control_kill import ControlKills
 from pipeline_verification.random_kills.draw import PIPELINE, Draw
+from pipeline_verification.random_kills.kill import NOT_RECOVERED
 from pipeline_verification.random_kills.prepared import Control, PreparedDay, copy
 from pipeline_verification.random_kills.reader import Readings, polling
-from pipeline_verification.random_kills.record import NOT_RECOVERED, ResultFile, read
+from pipeline_verification.random_kills.record import ResultFile, read
 
 SEEDS = (2, 7, 10)
 CONTROL = Control(Path(sys.executable))

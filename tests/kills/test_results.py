@@ -15,15 +15,14 @@ from pipeline_verification.harness.environments import CONTROL, variant_names
 from pipeline_verification.random_kills import command
 from pipeline_verification.random_kills.command import Options, Say
 from pipeline_verification.random_kills.draw import MODES, PIPELINE, RESUME, Draw
-from pipeline_verification.random_kills.record import (
+from pipeline_verification.random_kills.kill import (
     NOT_RECOVERED,
     RESULTS,
     WENT_ON,
     Kill,
-    ResultFile,
-    read,
     result_file,
 )
+from pipeline_verification.random_kills.record import ResultFile, read
 
 KILLS_OF_THE_CONTROL, KILLS_OF_A_TOOL = 200, 20
 COMMITTED = [name for name in variant_names() if result_file(name).exists()]

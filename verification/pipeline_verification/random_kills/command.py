@@ -24,8 +24,9 @@ from ecommerce_pipeline.reporting import formatting
 from pipeline_verification.harness.environments import CONTROL, ROOT, interpreter, variant_names
 from pipeline_verification.random_kills.control_kill import ControlKills
 from pipeline_verification.random_kills.draw import MODES, PIPELINE, Draw
+from pipeline_verification.random_kills.kill import Kill, result_file
 from pipeline_verification.random_kills.prepared import Control, PreparedDay, remove_tree
-from pipeline_verification.random_kills.record import Kill, ResultFile, result_file
+from pipeline_verification.random_kills.record import ResultFile
 from pipeline_verification.random_kills.tool_kill import ToolKills
 
 FOLDER = ROOT / "runs" / "kills"

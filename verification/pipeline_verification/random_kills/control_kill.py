@@ -15,8 +15,9 @@ import psutil
 
 from ecommerce_pipeline.interval_run import interval_run_from_json
 from ecommerce_pipeline.run_directory import RunDirectory
-from pipeline_verification.random_kills import record
+from pipeline_verification.random_kills import kill as outcome
 from pipeline_verification.random_kills.draw import RESUME, Draw
+from pipeline_verification.random_kills.kill import Kill
 from pipeline_verification.random_kills.prepared import (
     TIMEOUT_SECONDS,
     Control,
@@ -25,7 +26,6 @@ from pipeline_verification.random_kills.prepared import (
     remove_tree,
 )
 from pipeline_verification.random_kills.reader import polling
-from pipeline_verification.random_kills.record import Kill
 from pipeline_verification.random_kills.trial import (
     MAX_TRIGGERS,
     Day,
@@ -119,7 +119,7 @@ class ControlKills:
         self, draw: Draw, run: RunDirectory, process: subprocess.Popen[bytes], hit: Hit
     ) -> Recovery:
         """Start the same command until it succeeds, at once after the one before has ended."""
-        again = record.RESUMED if draw.mode == RESUME else record.RUN_AGAIN
+        again = outcome.RESUMED if draw.mode == RESUME else outcome.RUN_AGAIN
         problems = []
         by = again
         for triggers in range(1, MAX_TRIGGERS + 1):
@@ -133,7 +133,7 @@ class ControlKills:
                 return Recovery(by, triggers, problems + left_over(hit.others))
             if code is None:
                 problems.append(f"start {triggers} took longer than {TIMEOUT_SECONDS:g} s")
-        return Recovery(record.NOT_RECOVERED, MAX_TRIGGERS, [*problems, _last_line(run)])
+        return Recovery(outcome.NOT_RECOVERED, MAX_TRIGGERS, [*problems, _last_line(run)])
 
     def _end_of(
         self, draw: Draw, run: RunDirectory, process: subprocess.Popen[bytes] | None
@@ -149,7 +149,7 @@ class ControlKills:
     def _without_restart(self, run: RunDirectory) -> str:
         text = run.interval_record(self.prepared.interval).read_text()
         retried = was_retried(interval_run_from_json(json.loads(text)))
-        return record.RETRIED if retried else record.WENT_ON
+        return outcome.RETRIED if retried else outcome.WENT_ON
 
 
 def _processes(process: subprocess.Popen[bytes], mode: str) -> list[Member]:

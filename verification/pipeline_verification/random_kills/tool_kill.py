@@ -19,8 +19,9 @@ from ecommerce_pipeline.interval_run import SUCCESS, IntervalRun
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.storage import journal
 from pipeline_verification.harness.remote_variant import RemoteVariant
-from pipeline_verification.random_kills import record
+from pipeline_verification.random_kills import kill as outcome
 from pipeline_verification.random_kills.draw import Draw, Timetable
+from pipeline_verification.random_kills.kill import Kill
 from pipeline_verification.random_kills.prepared import (
     TIMEOUT_SECONDS,
     PreparedDay,
@@ -28,7 +29,6 @@ from pipeline_verification.random_kills.prepared import (
     remove_tree,
 )
 from pipeline_verification.random_kills.reader import polling
-from pipeline_verification.random_kills.record import Kill
 from pipeline_verification.random_kills.trial import (
     MAX_TRIGGERS,
     Day,
@@ -161,19 +161,19 @@ class ToolKills:
                 ended = day.result(TIMEOUT_SECONDS)
             except FutureTimeoutError:
                 problems.append(f"trigger {triggers} did not end within {TIMEOUT_SECONDS:g} s")
-                return Recovery(record.NOT_RECOVERED, triggers, problems)
+                return Recovery(outcome.NOT_RECOVERED, triggers, problems)
             except PipelineError as error:
                 reasons.append(f"trigger {triggers}: {error}")
                 time.sleep(PAUSE_SECONDS)
             else:
                 if ended.state == SUCCESS:
-                    again = record.RETRIED if was_retried(ended) else record.WENT_ON
-                    by = again if triggers == 1 else record.RUN_AGAIN
+                    again = outcome.RETRIED if was_retried(ended) else outcome.WENT_ON
+                    by = again if triggers == 1 else outcome.RUN_AGAIN
                     return Recovery(by, triggers, problems + self._steps_left(variant, hit))
                 reasons.append(f"trigger {triggers} ended as {ended.tool_state}")
             if triggers < MAX_TRIGGERS:
                 day = self._trigger(variant)
-        return Recovery(record.NOT_RECOVERED, MAX_TRIGGERS, problems + reasons)
+        return Recovery(outcome.NOT_RECOVERED, MAX_TRIGGERS, problems + reasons)
 
     def _steps_left(self, variant: RemoteVariant, hit: Hit) -> list[str]:
         """The steps that are still at work after the day's end; they would write into the next."""

@@ -14,11 +14,12 @@ from ecommerce_pipeline.interval_run import IntervalRun
 from ecommerce_pipeline.run_directory import RunDirectory
 from pipeline_verification.harness.fault_injection import has_ended
 from pipeline_verification.harness.process_tree import process_tree
+from pipeline_verification.random_kills import kill as outcome
 from pipeline_verification.random_kills import record
 from pipeline_verification.random_kills.draw import Draw, Timetable
+from pipeline_verification.random_kills.kill import Kill
 from pipeline_verification.random_kills.prepared import TIMEOUT_SECONDS, PreparedDay
 from pipeline_verification.random_kills.reader import Readings
-from pipeline_verification.random_kills.record import Kill
 from pipeline_verification.random_kills.victims import Member, choose, steps_at_work
 
 MAX_TRIGGERS = 4
@@ -73,7 +74,7 @@ class Recovery:
     """How a day came to its end after a kill.
 
     Attributes:
-        by: a text of ``record``.
+        by: a text of ``kill``.
         triggers: how many times the day was started in all.
         problems: what went wrong on the way.
     """
@@ -118,7 +119,7 @@ def concluded(
     """Compare what the day left with the uninterrupted one, and put everything in a record."""
     recovery_seconds = time.monotonic() - hit.moment
     problems, differing = list(recovery.problems), []
-    if recovery.by != record.NOT_RECOVERED:
+    if recovery.by != outcome.NOT_RECOVERED:
         differences = prepared.differences(run)
         differing = sorted({difference.table for difference in differences})
         problems += [str(difference)[:SHOWN_LETTERS] for difference in differences]
