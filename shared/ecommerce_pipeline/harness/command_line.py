@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import click
 
 from ecommerce_pipeline.datasets import DATASET_NAMES
 from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.execution.environment import PRIVATE_UMASK, use_stated_environment
 from ecommerce_pipeline.execution.processes import exit_on_sigterm
 from ecommerce_pipeline.harness.driver import BACKFILL, DAILY, NO_DATASET, RunOptions, drive
 from ecommerce_pipeline.harness.progress import Progress
@@ -22,6 +24,8 @@ def main(make_variant: Callable[[], Variant], default_run_dir: Path) -> None:
     """Parse the command line, drive the variant, and exit: 0 success, 1 failure, 2 usage."""
 
     def run(options: RunOptions) -> None:
+        use_stated_environment()
+        os.umask(PRIVATE_UMASK)
         record = drive(make_variant(), options, Progress())
         sys.exit(0 if record.state == SUCCESS else 1)
 

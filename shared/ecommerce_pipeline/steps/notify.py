@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
 from urllib.error import URLError
+from urllib.parse import urlsplit
+from urllib.request import proxy_bypass
 
 from slack_sdk.http_retry import (
     ConnectionErrorRetryHandler,
@@ -119,6 +121,8 @@ def _post(url: str, content: Message, timeout_seconds: int) -> str | None:
                 _ShortRateLimits(RETRIES, _PAUSE),
             ],
         )
+        if proxy_bypass(urlsplit(url).hostname or ""):
+            client.proxy = None  # slack-sdk reads the variables of proxies, but not no_proxy
         response = client.send(text=content.text, blocks=content.blocks)
     except Exception as error:  # whatever a URL or a network can cause
         return _cause(error, timeout_seconds)
