@@ -87,14 +87,13 @@ def covered(run: RunDirectory) -> Sequence[DataInterval]:
     Raises:
         PipelineError: the copy is damaged.
     """
-    folder = run.published.resolve()
     try:
-        return Manifest.read(folder).covered
+        return Manifest.read(run.published.resolve()).covered
     except FileNotFoundError:
         return ()
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise PipelineError(
-            f"the published copy {folder} is damaged: {error}",
+            f"the published copy {run.published} is damaged: {error}",
             f"remove the link {run.published} and run the interval again",
         ) from error
 
