@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -147,7 +148,7 @@ def test_the_sidecar_says_what_was_landed(url: str, tmp_path: Path) -> None:
     }
     assert sidecar.file.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert sidecar.file.bytes == path.stat().st_size
-    assert sidecar.key_snapshot is None
+    assert (sidecar.source_rows, sidecar.key_snapshot.rows, sidecar.has_all_keys) == (3, 3, True)
     assert before <= sidecar.extracted_at <= datetime.now(UTC)
     schema = json.loads(path.with_suffix(".json").read_text())["schema"]
     assert schema[-1] == {
@@ -157,17 +158,45 @@ def test_the_sidecar_says_what_was_landed(url: str, tmp_path: Path) -> None:
     }
 
 
-def test_customers_come_with_all_keys(url: str, tmp_path: Path) -> None:
-    """The key snapshot holds every key of the source in order, also outside the interval."""
+def test_rows_come_with_all_keys(url: str, tmp_path: Path) -> None:
+    """The key snapshot has every key of the source in order, also outside the interval."""
     fill(url, {CUSTOMERS: [customer(5, NOON), customer(3, DAY.end), customer(-4, DAY.end)]})
     context = run(tmp_path / "run", url)
     extract_table(context, CUSTOMERS)
     keys = pq.read_table(context.run.key_snapshot_file("customers", DAY))
-    assert keys.equals(pa.table({"id": [-4, 3, 5]}, schema=landing.key_schema(CUSTOMERS)))
+    assert keys.schema == landing.key_schema(CUSTOMERS)
+    assert keys.to_pydict() == {"id": [-4, 3, 5], "updated_at": [DAY.end, DAY.end, NOON]}
     sidecar = landing.verify(CUSTOMERS, landed(context, CUSTOMERS))
-    assert sidecar.rows == 1
-    assert sidecar.key_snapshot is not None
-    assert sidecar.key_snapshot.rows == 3
+    assert (sidecar.rows, sidecar.source_rows, sidecar.has_all_keys) == (1, 3, True)
+
+
+def test_a_large_table_comes_with_its_later_keys(url: str, tmp_path: Path) -> None:
+    """Above the limit the key snapshot has only the rows updated at the interval's end or later."""
+    fill(url, {CUSTOMERS: [customer(5, NOON), customer(3, DAY.end), customer(-4, DAY.end)]})
+    context = replace(run(tmp_path / "run", url), key_snapshot_rows=2)
+    extract_table(context, CUSTOMERS)
+    keys = pq.read_table(context.run.key_snapshot_file("customers", DAY))
+    assert keys.to_pydict() == {"id": [-4, 3], "updated_at": [DAY.end, DAY.end]}
+    sidecar = landing.verify(CUSTOMERS, landed(context, CUSTOMERS))
+    assert (sidecar.rows, sidecar.source_rows, sidecar.has_all_keys) == (1, 3, False)
+
+
+def test_a_lookback_extracts_the_intervals_before_again(url: str, tmp_path: Path) -> None:
+    """Rows of an earlier interval that were committed late are landed; its keys stay as they were.
+
+    An interval that was never extracted is left out, since only its own run makes it whole.
+    """
+    fill(url, {CUSTOMERS: [customer(1, NOON)]})
+    first = run(tmp_path / "run", url)
+    extract_table(first, CUSTOMERS)
+    fill(url, {CUSTOMERS: [customer(2, NOON)]})
+    second = replace(first, interval=DataInterval(DAY.end, DAY.end + (DAY.end - DAY.start)))
+    result = extract_table(replace(second, lookback=3), CUSTOMERS)
+    assert result.details["lookback_intervals"] == 1
+    sidecar = landing.verify(CUSTOMERS, landed(first, CUSTOMERS))
+    assert (sidecar.rows, sidecar.key_snapshot.rows) == (2, 1)
+    assert pq.read_table(landed(first, CUSTOMERS))["id"].to_pylist() == [1, 2]
+    assert landing.verify(CUSTOMERS, landed(second, CUSTOMERS)).key_snapshot.rows == 2
 
 
 def test_rows_and_keys_are_of_one_moment(
@@ -185,7 +214,7 @@ def test_rows_and_keys_are_of_one_moment(
     context = run(tmp_path / "run", url)
     assert extract_table(context, CUSTOMERS).rows == {"customers": 1}
     keys = pq.read_table(context.run.key_snapshot_file("customers", DAY))
-    assert keys.to_pydict() == {"id": [1]}
+    assert keys["id"].to_pylist() == [1]
 
 
 def test_a_repeat_gives_the_same_bytes(url: str, tmp_path: Path) -> None:

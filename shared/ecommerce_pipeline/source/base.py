@@ -101,8 +101,16 @@ class Source(Protocol):
         Memory stays bounded however many rows there are.
         """
 
-    def read_keys(self, table: Table) -> Iterator[pa.RecordBatch]:
-        """The keys that the table has now, ordered."""
+    def read_keys(self, table: Table, since: datetime | None = None) -> Iterator[pa.RecordBatch]:
+        """The key and ``updated_at`` of every row that the table has now, ordered by key.
+
+        Args:
+            table: the table.
+            since: only of the rows updated at this moment or later.
+        """
+
+    def count_rows(self, table: Table) -> int:
+        """How many rows the table has now."""
 
     def close(self) -> None:
         """Close the connection."""

@@ -188,9 +188,21 @@ class PostgresSource:
         )
         return self._read(table, table.columns, condition, '"updated_at", ')
 
-    def read_keys(self, table: Table) -> Iterator[pa.RecordBatch]:
-        """The keys that the table has now, ordered."""
-        return self._read(table, ddl.key_columns(table), sql.SQL(""), "")
+    def read_keys(self, table: Table, since: datetime | None = None) -> Iterator[pa.RecordBatch]:
+        """The key and ``updated_at`` of every row that the table has now, ordered by key."""
+        condition = (
+            sql.SQL("")
+            if since is None
+            else sql.SQL('WHERE "updated_at" >= {}').format(sql.Literal(since))
+        )
+        return self._read(table, ddl.key_and_time_columns(table), condition, "")
+
+    def count_rows(self, table: Table) -> int:
+        """How many rows the table has now."""
+        with self._errors():
+            counted = self._connection.execute(f'SELECT count(*) FROM "{table.name}"'.encode())
+            row = counted.fetchone()
+        return int(row[0]) if row else 0
 
     def close(self) -> None:
         """Close the connection."""

@@ -156,12 +156,21 @@ class SqliteSource:
         clauses = f"WHERE {condition} ORDER BY {order}"
         return self._read(table, table.columns, times, clauses, parameters)
 
-    def read_keys(self, table: Table) -> Iterator[pa.RecordBatch]:
-        """The keys that the table has now, ordered."""
+    def read_keys(self, table: Table, since: datetime | None = None) -> Iterator[pa.RecordBatch]:
+        """The key and ``updated_at`` of every row that the table has now, ordered by key."""
         with self._errors():
             times = self._text_times(table)
-        columns = ddl.key_columns(table)
-        return self._read(table, columns, times, f"ORDER BY {', '.join(times.order(columns))}", [])
+        columns, order = ddl.key_and_time_columns(table), times.order(ddl.key_columns(table))
+        condition = "" if since is None else f"WHERE {times.value('updated_at')} >= ? "
+        parameters: list[int | str] = [] if since is None else [microseconds(since)]
+        clauses = f"{condition}ORDER BY {', '.join(order)}"
+        return self._read(table, columns, times, clauses, parameters)
+
+    def count_rows(self, table: Table) -> int:
+        """How many rows the table has now."""
+        with self._errors(table):
+            counted = self._connection().execute(f'SELECT count(*) FROM "{table.name}"')
+            return int(counted.fetchone()[0])
 
     def close(self) -> None:
         """Close the file."""

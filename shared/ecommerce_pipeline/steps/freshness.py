@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from datetime import UTC, datetime
 
 from ecommerce_pipeline import source
 from ecommerce_pipeline.context import StepContext
@@ -41,9 +42,13 @@ def check_source_freshness(context: StepContext) -> StepResult:
             f"{staleness} before the interval's end, more than {context.max_staleness}",
             "bring the source up to date, or raise PIPELINE_MAX_STALENESS_HOURS",
         )
-    return StepResult(
-        details={
-            "newest_update": newest.isoformat(),
-            "staleness_seconds": int(staleness.total_seconds()),
-        }
-    )
+    details: dict[str, str | int | float] = {
+        "newest_update": newest.isoformat(),
+        "staleness_seconds": int(staleness.total_seconds()),
+    }
+    # The clock decides nothing but this warning.
+    if end > datetime.now(UTC):
+        details["warnings"] = (
+            f"the interval {context.interval} is not over yet: run it again after its end"
+        )
+    return StepResult(details=details)
