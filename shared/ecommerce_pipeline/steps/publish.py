@@ -26,6 +26,7 @@ from ecommerce_pipeline.files.lock import exclusive
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.result import StepResult
 from ecommerce_pipeline.storage import warehouse
+from ecommerce_pipeline.storage.duckdb_connection import connect_duckdb
 from ecommerce_pipeline.storage.parquet import parquet_table
 from ecommerce_pipeline.storage.published import (
     DATABASE,
@@ -154,7 +155,7 @@ def _build(context: StepContext, folder: Path) -> Manifest:
     with source as private, _as_publish_error(context.run.published):
         newest = _newest_interval(private, context)
         tables = {name: _write_parquet(private, folder, *name) for name in _table_names(private)}
-    with duckdb.connect(folder / DATABASE) as copy:
+    with connect_duckdb(folder / DATABASE) as copy:
         for name, written in tables.items():
             # DuckDB writes a HUGEINT to Parquet as DOUBLE, which is not exact.
             if _copy_from_parquet(copy, folder, *name) != written:
