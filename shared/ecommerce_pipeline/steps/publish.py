@@ -12,7 +12,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC
 from pathlib import Path
 
@@ -122,11 +122,15 @@ def _replace(context: StepContext, keep_hours: float) -> tuple[Path, Manifest]:
 
 
 def _remove_expired(versions: Path, keep_hours: float, *, kept: Sequence[str]) -> None:
-    """Remove the versions that were replaced so long ago, except those to keep."""
+    """Remove the versions that were replaced so long ago, except those to keep.
+
+    What cannot be removed stays; a publication does not fail for it.
+    """
     replaced_before = time.time() - keep_hours * 3600
     for name in _names(versions):
-        if name not in kept and (versions / name).stat().st_mtime <= replaced_before:
-            shutil.rmtree(versions / name, ignore_errors=True)
+        with suppress(OSError):
+            if name not in kept and (versions / name).stat().st_mtime <= replaced_before:
+                shutil.rmtree(versions / name)
 
 
 def _names(versions: Path) -> list[str]:
