@@ -33,7 +33,10 @@ PERSONAL_COLUMNS = (
 MANIFEST: Mapping[str, Any] = json.loads(manifest_file().read_text())
 HISTORY = dg.AssetKey(["snapshots", "snap_customers"])
 CUSTOMERS = dg.AssetKey(["marts", "dim_customers"])
-_FILES_OF = {"current_customer_keys": ["customers"], "loaded_intervals": list(TABLE_BY_NAME)}
+_FILES_OF = {
+    "loaded_intervals": list(TABLE_BY_NAME),
+    **{f"deleted_{name}": [name] for name in TABLE_BY_NAME},
+}
 
 Result: TypeAlias = dg.MaterializeResult[Any]
 CheckResults: TypeAlias = Callable[[StepContext, dg.Failure | None], Iterable[dg.AssetCheckResult]]

@@ -31,7 +31,7 @@ from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.specification import STEP_BY_NAME, STEP_NAMES, STEPS
 from ecommerce_pipeline.storage import journal
 from pipeline_verification.harness.control import advance_source, fill_source
-from run import Dagster
+from run import Dagster, dagster_environment
 
 FIRST_DAY, SECOND_DAY = "2025-01-01", "2025-01-02"
 BLOCK_BYTES = 262144  # of a DuckDB file
@@ -369,3 +369,16 @@ def test_the_services_listen_on_loopback_alone(services: Dagster) -> None:
         if connection.status == psutil.CONN_LISTEN
     }
     assert {ip.removeprefix("::ffff:") for ip in listening} == {"127.0.0.1"}
+
+
+def test_another_dagster_of_the_caller_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No Dagster or dbt setting of the caller reaches the services, such as its own instance."""
+    theirs = {"DAGSTER_WEBSERVER_PORT": "1", "DAGSTER_CURRENT_IMAGE": "x", "DBT_TARGET": "prod"}
+    for name, value in {**theirs, "DAGSTER_HOME": "/nonexistent"}.items():
+        monkeypatch.setenv(name, value)
+    environment = dagster_environment(RunSettings(RunDirectory(tmp_path), "sqlite:////shop.db"))
+    assert not theirs.keys() & environment.keys()
+    assert environment["DAGSTER_HOME"] == str(tmp_path / "tool")
+    assert "127.0.0.1" in environment["no_proxy"].split(",")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from contextlib import closing, suppress
 from datetime import date
@@ -10,8 +11,9 @@ from pathlib import Path
 
 import click
 
+from ecommerce_pipeline import maintenance
 from ecommerce_pipeline import source as source_database
-from ecommerce_pipeline.context import StepContext
+from ecommerce_pipeline.context import RunSettings, StepContext
 from ecommerce_pipeline.datasets import (
     DATASET_NAMES,
     Dataset,
@@ -76,6 +78,32 @@ def run_step_command(step: str, interval: str) -> None:
     """Run STEP for INTERVAL (2025-01-31 or START/END), set up by PIPELINE_* variables."""
     result = run_step(step, StepContext.from_environment(DataInterval.parse(interval)))
     click.echo(json.dumps(result.to_json()))
+
+
+_RUN_DIR = click.Path(path_type=Path, file_okay=False)
+
+
+@cli.command("rebuild-warehouse")
+@click.argument("run_dir", type=_RUN_DIR)
+def rebuild_warehouse(run_dir: Path) -> None:
+    """Rebuild the lost warehouse of RUN_DIR from its landing files and its published history.
+
+    What was published and is not in a landing file is extracted again from PIPELINE_SOURCE_URL.
+    """
+    newest = maintenance.rebuild_warehouse(_settings(run_dir), click.echo)
+    click.echo(f"rebuilt the warehouse of {run_dir}; run {newest} again, or go on after it")
+
+
+@cli.command()
+@click.argument("run_dir", type=_RUN_DIR)
+def resynchronize(run_dir: Path) -> None:
+    """Find the rows that the source has deleted, also in tables too large for every run."""
+    newest = maintenance.resynchronize(_settings(run_dir))
+    click.echo(f"compared all keys; run {newest} again to publish the outcome")
+
+
+def _settings(run_dir: Path) -> RunSettings:
+    return RunSettings.from_environment({**os.environ, "PIPELINE_RUN_DIR": str(run_dir)})
 
 
 @cli.command("serve-steps")

@@ -13,7 +13,6 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC
 from pathlib import Path
 
 import duckdb
@@ -25,7 +24,7 @@ from ecommerce_pipeline.files.crash_points import crash_point
 from ecommerce_pipeline.files.lock import exclusive
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.result import StepResult
-from ecommerce_pipeline.storage import warehouse
+from ecommerce_pipeline.storage import raw, warehouse
 from ecommerce_pipeline.storage.duckdb_connection import connect_duckdb
 from ecommerce_pipeline.storage.parquet import parquet_table
 from ecommerce_pipeline.storage.published import (
@@ -157,7 +156,7 @@ def _build(context: StepContext, folder: Path) -> Manifest:
     # The inner conversion first: an error of DuckDB in this block is one of writing the copy, which
     # the warehouse's own conversion would report as one of the warehouse.
     with source as private, _as_publish_error(context.run.published):
-        newest = _newest_interval(private, context)
+        newest, covered = _newest_interval(private, context), raw.covered(private)
         tables = {name: _write_parquet(private, folder, *name) for name in _table_names(private)}
     with connect_duckdb(folder / DATABASE) as copy:
         for name, written in tables.items():
@@ -172,6 +171,7 @@ def _build(context: StepContext, folder: Path) -> Manifest:
         interval=context.interval,
         newest_interval=newest,
         tables={f"{schema}.{table}": summary for (schema, table), summary in tables.items()},
+        covered=covered,
     )
     manifest.write(folder)
     for path in [*folder.rglob("*"), folder]:
@@ -182,20 +182,13 @@ def _build(context: StepContext, folder: Path) -> Manifest:
 
 
 def _newest_interval(private: duckdb.DuckDBPyConnection, context: StepContext) -> DataInterval:
-    try:
-        newest = private.execute(
-            "SELECT interval_start, interval_end FROM raw.loaded_intervals"
-            " ORDER BY interval_end DESC, interval_start DESC LIMIT 1"
-        ).fetchall()
-    except duckdb.CatalogException:
-        newest = []
-    if not newest:
+    newest = raw.newest_interval(private)
+    if newest is None:
         raise PipelineError(
             f"the warehouse {context.run.warehouse} holds no data interval",
             "run the step load_raw first",
         )
-    start, end = newest[0]
-    return DataInterval(start.astimezone(UTC), end.astimezone(UTC))
+    return newest
 
 
 def _table_names(private: duckdb.DuckDBPyConnection) -> list[tuple[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -44,17 +44,20 @@ class Manifest:
         interval: the data interval whose run published it.
         newest_interval: the loaded interval with the latest end.
         tables: by ``schema.table``.
+        covered: the time of which the rows are loaded, as few intervals as possible, in order.
     """
 
     interval: DataInterval
     newest_interval: DataInterval
     tables: Mapping[str, PublishedTable]
+    covered: Sequence[DataInterval] = ()
 
     def write(self, folder: Path) -> None:
         """Write ``manifest.json``, the same bytes for the same content."""
         values = {
             "interval": str(self.interval),
             "newest_interval": str(self.newest_interval),
+            "covered": [str(interval) for interval in self.covered],
             "tables": {name: asdict(self.tables[name]) for name in sorted(self.tables)},
         }
         (folder / MANIFEST).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
@@ -67,6 +70,7 @@ class Manifest:
             interval=DataInterval.parse(values["interval"]),
             newest_interval=DataInterval.parse(values["newest_interval"]),
             tables={name: PublishedTable(**table) for name, table in values["tables"].items()},
+            covered=tuple(DataInterval.parse(text) for text in values["covered"]),
         )
 
 
@@ -76,6 +80,23 @@ class PublishedCopy:
 
     manifest: Manifest
     connection: duckdb.DuckDBPyConnection
+
+
+def covered(run: RunDirectory) -> Sequence[DataInterval]:
+    """The time of which the published copy has the rows; none where nothing is published.
+
+    Raises:
+        PipelineError: the copy is damaged.
+    """
+    try:
+        return Manifest.read(run.published.resolve()).covered
+    except FileNotFoundError:
+        return ()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise PipelineError(
+            f"the published copy {run.published} is damaged: {error}",
+            f"remove the link {run.published} and run the interval again",
+        ) from error
 
 
 def resolve(run: RunDirectory) -> Path:

@@ -52,6 +52,7 @@ def render(context: StepContext, data: DashboardData, steps: Sequence[JournalEnt
         freshness=_freshness(context, data),
         steps=_steps(steps),
         elapsed=journal.elapsed_seconds(steps),
+        warnings=journal.warnings(steps),
     )
 
 
