@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
+sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH leaves it out
 from api import Api, UnreachableError, Values
 from ecommerce_pipeline.context import RunSettings
 from ecommerce_pipeline.errors import PipelineError

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import httpx
 
+sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH leaves it out
 from api import POLL_SECONDS, STATES, PrefectApi
 from constants import (
     BACKFILL_DEPLOYMENT,
@@ -26,7 +27,8 @@ from constants import (
 )
 from ecommerce_pipeline.context import RunSettings
 from ecommerce_pipeline.errors import PipelineError
-from ecommerce_pipeline.execution.processes import free_port, inherited_environment, wait_until
+from ecommerce_pipeline.execution.environment import stated_environment
+from ecommerce_pipeline.execution.processes import free_port, wait_until
 from ecommerce_pipeline.harness.command_line import main
 from ecommerce_pipeline.harness.services import Service
 from ecommerce_pipeline.harness.variant import shared_step_server
@@ -153,7 +155,12 @@ class Prefect:
         log = self._logs / "deployment.log"
         with log.open("wb") as output:
             done = subprocess.run(
-                command, env=environment, stdout=output, stderr=output, check=False
+                command,
+                env=environment,
+                stdout=output,
+                stderr=output,
+                cwd=self._logs,  # Prefect reads settings from files of the working directory
+                check=False,
             )
         if done.returncode != 0:
             raise PipelineError("the flows could not be deployed", f"read {log}")
@@ -166,10 +173,10 @@ def prefect_environment(settings: RunSettings, address: str, auth: str) -> dict[
     """
     home = settings.run.tool_home
     host, port = address.removeprefix("http://").split(":")
-    pipeline_settings = {"PIPELINE_SLACK_WEBHOOK_URL", *settings.to_environment()}
+    settings_read_there = {"PIPELINE_SLACK_WEBHOOK_URL", *settings.to_environment()}
+    stated = stated_environment()
     return {
-        **inherited_environment(without=pipeline_settings),
-        "DO_NOT_TRACK": "1",
+        **{name: stated[name] for name in stated.keys() - settings_read_there},
         "PREFECT_API_AUTH_STRING": auth,
         "PREFECT_API_URL": f"{address}/api",
         # Prefect's minimum; the default of 180 s is longer than the automation's SILENCE_SECONDS.

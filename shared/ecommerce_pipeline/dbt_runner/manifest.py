@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.execution.environment import stated_environment
 
 PROJECT_VARIABLE = "PIPELINE_DBT_PROJECT"
 WAREHOUSE_VARIABLE = "PIPELINE_WAREHOUSE"  # read by profiles.yml
@@ -97,7 +98,7 @@ def _parse(project: Path, parsed: Path) -> None:
         ]
         ended = subprocess.run(
             [sys.executable, "-m", "dbt.cli.main", *arguments],
-            env={**os.environ, WAREHOUSE_VARIABLE: WAREHOUSE_PATH},
+            env={**stated_environment(), WAREHOUSE_VARIABLE: WAREHOUSE_PATH},
             cwd=folder,
             capture_output=True,
             text=True,

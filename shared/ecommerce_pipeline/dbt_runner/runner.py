@@ -25,6 +25,7 @@ from ecommerce_pipeline.dbt_runner.manifest import (
     project_folder,
 )
 from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.execution.environment import use_stated_environment
 
 if TYPE_CHECKING:
     from dbt.cli.main import dbtRunnerResult
@@ -72,8 +73,6 @@ def invoke(command: Sequence[str], *, folder: Path, target: Path, logs: Path) ->
     Raises:
         PipelineError: there is no dbt project where it should be.
     """
-    from dbt.cli.main import dbtRunner
-
     project = project_folder()
     arguments = [
         *command,
@@ -90,8 +89,9 @@ def invoke(command: Sequence[str], *, folder: Path, target: Path, logs: Path) ->
     if state := partial_parse_state(project):
         arguments += ["--partial-parse-file-path", str(state)]
     # The warehouse's path in profiles.yml is relative to the working directory; see WAREHOUSE_PATH.
-    with contextlib.chdir(folder), _environment_kept(), _leaving_nothing_open():
-        os.environ[WAREHOUSE_VARIABLE] = WAREHOUSE_PATH
+    with contextlib.chdir(folder), _stated_environment(), _leaving_nothing_open():
+        from dbt.cli.main import dbtRunner  # reads the environment, and a file .env into it
+
         return dbtRunner().invoke(arguments)
 
 
@@ -109,10 +109,12 @@ def log_file(context: StepContext) -> Path:
 
 
 @contextmanager
-def _environment_kept() -> Iterator[None]:
-    """Restore the environment after the block: dbt reads a file ``.env`` into it."""
+def _stated_environment() -> Iterator[None]:
+    """Keep the caller's variables from dbt, nearly all of whose options are variables, too."""
     before = dict(os.environ)
     try:
+        use_stated_environment()
+        os.environ[WAREHOUSE_VARIABLE] = WAREHOUSE_PATH
         yield
     finally:
         os.environ.clear()

@@ -28,6 +28,11 @@ from typing import Any
 
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.execution.environment import (
+    PRIVATE_UMASK,
+    stated_environment,
+    temporary_folder,
+)
 from ecommerce_pipeline.execution.messages import receive, send
 from ecommerce_pipeline.specification import STEP_NAMES
 
@@ -44,7 +49,9 @@ def running() -> Iterator[Path]:
     """
     # Whoever connects runs steps with this user's rights. A folder of mode 0700 keeps others out on
     # every system; a socket's own mode is not checked on all of them.
-    with tempfile.TemporaryDirectory(prefix=_OWN_FOLDER, ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(
+        prefix=_OWN_FOLDER, dir=temporary_folder(), ignore_cleanup_errors=True
+    ) as folder:
         address = Path(folder) / "socket"
         with _served(address):
             yield address
@@ -90,15 +97,13 @@ def _is_served(address: Path) -> bool:
 
 
 def _start(listener: socket.socket) -> subprocess.Popen[bytes]:
-    # A tool may forbid its workers to write bytecode; the server would then compile dbt's modules
-    # at every start.
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     return subprocess.Popen(
         [sys.executable, "-m", __name__, str(listener.fileno())],
         stdin=subprocess.PIPE,  # the lifeline: the kernel closes it when the owner ends
         pass_fds=[listener.fileno()],
         start_new_session=True,  # Ctrl+C in the terminal reaches only the owner
-        env=environment,
+        env=stated_environment(),
+        umask=PRIVATE_UMASK,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import click
 
 from ecommerce_pipeline.datasets import DATASET_NAMES
 from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.execution.environment import PRIVATE_UMASK, use_stated_environment
 from ecommerce_pipeline.execution.processes import exit_on_sigterm
 from ecommerce_pipeline.harness.driver import BACKFILL, DAILY, NO_DATASET, RunOptions, drive
 from ecommerce_pipeline.harness.progress import Progress
@@ -22,6 +24,8 @@ def main(make_variant: Callable[[], Variant], default_run_dir: Path) -> None:
     """Parse the command line, drive the variant, and exit: 0 success, 1 failure, 2 usage."""
 
     def run(options: RunOptions) -> None:
+        use_stated_environment()
+        os.umask(PRIVATE_UMASK)
         record = drive(make_variant(), options, Progress())
         sys.exit(0 if record.state == SUCCESS else 1)
 
@@ -53,8 +57,20 @@ def command_of(
         default=default_run_dir,
         help=run_dir_help,
     )
+    @click.option(
+        "--lookback",
+        type=click.IntRange(min=0),
+        help="Earlier intervals to extract again with each one, for rows committed late."
+        "  [default: PIPELINE_LOOKBACK, else 0]",
+    )
+    @click.option(
+        "--max-key-loss",
+        type=click.FloatRange(min=0, max=1),
+        help="The share of a table's keys that may disappear in one interval."
+        "  [default: PIPELINE_MAX_KEY_LOSS, else 0.5]",
+    )
     @click.option("--keep-up", is_flag=True, help="Leave the tool's pages up until Ctrl+C.")
-    @click.option("--resume", is_flag=True, help="Continue in the run's folder as it is.")
+    @click.option("--resume", is_flag=True, help="Run in the folder what has not succeeded yet.")
     def command(start: str | None, **options: object) -> None:
         exit_on_sigterm()
         first = None if start is None else parse_day(start)

@@ -78,6 +78,8 @@ class Service:
             return subprocess.Popen(
                 self._command,
                 env=self._environment,
+                # Tools also read settings from files of the working directory, such as .env.
+                cwd=self._log.parent,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ecommerce_pipeline.datasets import load_dataset
-from ecommerce_pipeline.execution.processes import inherited_environment
+from ecommerce_pipeline.execution.environment import stated_environment
 from ecommerce_pipeline.files.paths import remove
 from ecommerce_pipeline.harness import run_record
 from ecommerce_pipeline.interval import DataInterval
@@ -69,7 +69,7 @@ class Control:
 
     def environment(self, run: RunDirectory) -> dict[str, str]:
         """The environment of these commands."""
-        return {**inherited_environment(), "PIPELINE_RUN_DIR": str(run.path)}
+        return {**stated_environment(), "PIPELINE_RUN_DIR": str(run.path)}
 
 
 @dataclass(frozen=True)
