@@ -159,6 +159,15 @@ def compare(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def kills(session: nox.Session) -> None:
+    """Kill random processes at random moments of a day; the results are committed JSON."""
+    _install(session, VERIFICATION)
+    _build_variants(session)
+    module = ("-m", "pipeline_verification.random_kills.command")
+    session.run("python", *module, *session.posargs, env=QUIET, **GRACEFUL_STOP)
+
+
+@nox.session(default=False)
 def lint(session: nox.Session) -> None:
     """Check style, format, types and SQL."""
     _install(session, TESTS)

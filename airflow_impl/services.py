@@ -121,6 +121,9 @@ def pipeline_environment(settings: RunSettings) -> dict[str, str]:
         "AIRFLOW_VAR_PIPELINE_MAX_STALENESS_HOURS": str(
             settings.max_staleness / timedelta(hours=1)
         ),
+        "AIRFLOW_VAR_PIPELINE_LOOKBACK": str(settings.lookback),
+        "AIRFLOW_VAR_PIPELINE_MAX_KEY_LOSS": str(settings.max_key_loss),
+        "AIRFLOW_VAR_PIPELINE_KEY_SNAPSHOT_ROWS": str(settings.key_snapshot_rows),
     }
 
 

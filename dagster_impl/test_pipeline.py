@@ -14,13 +14,15 @@ from typing import Any
 import dagster as dg
 import duckdb
 import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import catalog
 import noop
 import pipeline
 from ecommerce_pipeline.context import RunSettings
-from ecommerce_pipeline.contract import ORDERS, TABLE_BY_NAME
+from ecommerce_pipeline.contract import CUSTOMERS, ORDERS, TABLE_BY_NAME
 from ecommerce_pipeline.datasets import load_dataset
 from ecommerce_pipeline.execution import step_server
 from ecommerce_pipeline.execution.processes import free_port
@@ -228,6 +230,19 @@ def test_a_materialization_describes_the_table(
     lineage = customers["dagster/column_lineage"].deps_by_column["first_order_at"]
     fct_orders = dg.AssetKey(["marts", "fct_orders"])
     assert lineage == [dg.TableColumnDep(asset_key=fct_orders, column_name="ordered_at")]
+
+
+@pytest.mark.parametrize("name", ["country=DE", "run*"])
+def test_a_landing_file_is_described_as_it_is(tmp_path: Path, name: str) -> None:
+    """A folder that DuckDB could take for a partition or a pattern does not change the metadata."""
+    schema = pa.schema([("id", pa.int64()), ("country", pa.string())])
+    for folder, country in (("run-2", "PT"), (name, "GB")):
+        (tmp_path / folder).mkdir()
+        rows = pa.Table.from_pylist([{"id": 1, "country": country}], schema)
+        pq.write_table(rows, tmp_path / folder / "day.parquet")
+    metadata: Any = catalog.landed(tmp_path / name / "day.parquet", CUSTOMERS).metadata
+    assert metadata["dagster/row_count"] == 1
+    assert "GB" in metadata["preview"].md_str
 
 
 def test_one_step_can_be_called_alone(run: RunDirectory) -> None:

@@ -34,13 +34,18 @@ class RunDirectory:
         """The data of the PostgreSQL server that ``--source postgres`` starts."""
         return self.path / "postgres"
 
+    @property
+    def landing(self) -> Path:
+        """The folder of the landing files, with one folder for each table."""
+        return self.path / "landing"
+
     def landing_file(self, table: str, interval: DataInterval) -> Path:
         """The rows of one table in one interval; its sidecar has the suffix ``.json``."""
-        return self.path / "landing" / table / f"{interval.label}.parquet"
+        return self.landing / table / f"{interval.label}.parquet"
 
     def key_snapshot_file(self, table: str, interval: DataInterval) -> Path:
         """The keys that the source had when the interval was extracted."""
-        return self.path / "landing" / table / f"{interval.label}.keys.parquet"
+        return self.landing / table / f"{interval.label}.keys.parquet"
 
     @property
     def warehouse(self) -> Path:

@@ -212,3 +212,16 @@ def test_no_file_names_a_path_of_a_machine() -> None:
     if found.returncode > 1:
         pytest.skip("this is not a git checkout")
     assert found.stdout.splitlines() == []
+
+
+def test_duckdb_reads_parquet_in_one_place() -> None:
+    """No other module calls read_parquet, which takes a path for a pattern or a partition."""
+    one = Path("shared/ecommerce_pipeline/storage/parquet.py")
+    folders = [ROOT / "shared", ROOT / "verification", ROOT / "benchmarks", *ROOT.glob("*_impl")]
+    found = [
+        path.relative_to(ROOT)
+        for folder in folders
+        for path in folder.rglob("*.py")
+        if re.search(r"read_parquet\(|parquet_scan", path.read_text())
+    ]
+    assert found == [one]

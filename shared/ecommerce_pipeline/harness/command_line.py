@@ -57,8 +57,20 @@ def command_of(
         default=default_run_dir,
         help=run_dir_help,
     )
+    @click.option(
+        "--lookback",
+        type=click.IntRange(min=0),
+        help="Earlier intervals to extract again with each one, for rows committed late."
+        "  [default: PIPELINE_LOOKBACK, else 0]",
+    )
+    @click.option(
+        "--max-key-loss",
+        type=click.FloatRange(min=0, max=1),
+        help="The share of a table's keys that may disappear in one interval."
+        "  [default: PIPELINE_MAX_KEY_LOSS, else 0.5]",
+    )
     @click.option("--keep-up", is_flag=True, help="Leave the tool's pages up until Ctrl+C.")
-    @click.option("--resume", is_flag=True, help="Continue in the run's folder as it is.")
+    @click.option("--resume", is_flag=True, help="Run in the folder what has not succeeded yet.")
     def command(start: str | None, **options: object) -> None:
         exit_on_sigterm()
         first = None if start is None else parse_day(start)

@@ -28,15 +28,21 @@ def connection_error(error: psycopg.Error, shown_url: str) -> PipelineError:
     )
 
 
-def query_error(error: psycopg.Error, shown_url: str) -> PipelineError:
-    """Why a statement failed."""
+def query_error(error: psycopg.Error, shown_url: str, user: str) -> PipelineError:
+    """Why a statement of a session of ``user`` failed."""
     reason = error.diag.message_primary or str(error).partition("\n")[0]
-    hint, retryable = _hint(error)
+    hint, retryable = _hint(error, user)
     return PipelineError(f"the source {shown_url}: {reason}", hint, retryable=retryable)
 
 
-def _hint(error: psycopg.Error) -> tuple[str, bool]:
+def _hint(error: psycopg.Error, user: str) -> tuple[str, bool]:
     match error:
+        case errors.InsufficientPrivilege() if error.diag.source_file == "rls.c":
+            return (
+                "let the source URL's user see all rows, for a superuser with: "
+                f'ALTER ROLE "{user}" BYPASSRLS',
+                False,
+            )
         case errors.UndefinedTable():
             return "create it with: ecommerce-pipeline source create", False
         case errors.InsufficientPrivilege():

@@ -1,15 +1,18 @@
 """Publishing: the published copy of the marts and the snapshot, replaced whole.
 
 ``published`` is a link to a version below ``.published/``; a version is never changed once the
-link points to it. The previous version is kept for readers who have it open.
+link points to it. The previous version is kept for readers who have it open, and so is every
+version that was replaced less than ``PIPELINE_PUBLISHED_KEEP_HOURS`` ago. A folder's modification
+time says when: it is set as the version is replaced.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC
 from pathlib import Path
 
 import duckdb
@@ -21,8 +24,8 @@ from ecommerce_pipeline.files.crash_points import crash_point
 from ecommerce_pipeline.files.lock import exclusive
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.result import StepResult
-from ecommerce_pipeline.storage import warehouse
-from ecommerce_pipeline.storage.parquet import parquet_pattern
+from ecommerce_pipeline.storage import raw, warehouse
+from ecommerce_pipeline.storage.parquet import parquet_table
 from ecommerce_pipeline.storage.published import (
     DATABASE,
     Manifest,
@@ -32,6 +35,8 @@ from ecommerce_pipeline.storage.published import (
 )
 
 SCHEMAS = ("marts", "snapshots")
+KEEP_HOURS = 24.0
+_KEEP_VARIABLE = "PIPELINE_PUBLISHED_KEEP_HOURS"
 
 
 def publish(context: StepContext) -> StepResult:
@@ -41,8 +46,10 @@ def publish(context: StepContext) -> StepResult:
 
     Raises:
         PipelineError: the warehouse is locked or has no marts, a type has no exact form in
-            Parquet, or the disk refuses; readers keep the previous copy.
+            Parquet, the disk refuses, or ``PIPELINE_PUBLISHED_KEEP_HOURS`` is no number of hours;
+            readers keep the previous copy.
     """
+    keep_hours = _keep_hours()
     link = context.run.published
     if link.exists() and not link.is_symlink():
         found = "folder" if link.is_dir() else "file"
@@ -54,7 +61,7 @@ def publish(context: StepContext) -> StepResult:
         _as_publish_error(link),
         exclusive(context.run.published_versions / ".lock", wait=True),
     ):
-        version, manifest = _replace(context)
+        version, manifest = _replace(context, keep_hours)
     return StepResult(
         rows={name.partition(".")[2]: table.rows for name, table in manifest.tables.items()},
         details={"version": version.name, "newest_interval": str(manifest.newest_interval)},
@@ -74,12 +81,30 @@ def _as_publish_error(link: Path) -> Iterator[None]:
         ) from error
 
 
-def _replace(context: StepContext) -> tuple[Path, Manifest]:
-    """Build a version, point the link to it, and remove all but it and the previous one."""
+def _keep_hours() -> float:
+    text = os.environ.get(_KEEP_VARIABLE, str(KEEP_HOURS))
+    try:
+        hours = float(text)
+        if not 0 <= hours < 1_000_000:  # also refuses NaN, for which no comparison is true
+            raise ValueError(text)
+    except ValueError:
+        raise PipelineError(
+            f"{_KEEP_VARIABLE}={text!r} is not a number of hours, 0 or more",
+            f"set it to one, such as {KEEP_HOURS:g}",
+        ) from None
+    return hours
+
+
+def _replace(context: StepContext, keep_hours: float) -> tuple[Path, Manifest]:
+    """Build a version, point the link to it, and remove the versions that have expired."""
     versions, link = context.run.published_versions, context.run.published
     remove_leftovers(link)
     building = versions / ".building"
     shutil.rmtree(building, ignore_errors=True)  # what a killed publisher left
+    replaced = link.resolve()
+    # Also before: with a full disk no publication would succeed, and none would free the space.
+    older = sorted(name for name in _names(versions) if name <= replaced.name)
+    _remove_expired(versions, keep_hours, kept=older[-2:])
     try:
         manifest = _build(context, building)
         version = building.rename(versions / _next_name(versions))
@@ -87,16 +112,27 @@ def _replace(context: StepContext) -> tuple[Path, Manifest]:
         shutil.rmtree(building, ignore_errors=True)
     # The version must be on the disk before the link that points to it.
     sync_folder(versions)
-    kept = {version.name, link.resolve().name}
+    if replaced.exists():
+        os.utime(replaced)
     _replace_link(link, version)
-    for old in versions.glob("[0-9]*"):
-        if old.name not in kept:
-            shutil.rmtree(old, ignore_errors=True)
+    _remove_expired(versions, keep_hours, kept=[version.name, replaced.name])
     return version, manifest
 
 
+def _remove_expired(versions: Path, keep_hours: float, *, kept: Sequence[str]) -> None:
+    """Remove the versions that were replaced so long ago, except those to keep."""
+    replaced_before = time.time() - keep_hours * 3600
+    for name in _names(versions):
+        if name not in kept and (versions / name).stat().st_mtime <= replaced_before:
+            shutil.rmtree(versions / name, ignore_errors=True)
+
+
+def _names(versions: Path) -> list[str]:
+    return [version.name for version in versions.glob("[0-9]*")]
+
+
 def _next_name(versions: Path) -> str:
-    return f"{max((int(old.name) for old in versions.glob('[0-9]*')), default=0) + 1:06d}"
+    return f"{max(map(int, _names(versions)), default=0) + 1:06d}"
 
 
 def _replace_link(link: Path, version: Path) -> None:
@@ -115,7 +151,7 @@ def _build(context: StepContext, folder: Path) -> Manifest:
     # The inner conversion first: an error of DuckDB in this block is one of writing the copy, which
     # the warehouse's own conversion would report as one of the warehouse.
     with source as private, _as_publish_error(context.run.published):
-        newest = _newest_interval(private, context)
+        newest, covered = _newest_interval(private, context), raw.covered(private)
         tables = {name: _write_parquet(private, folder, *name) for name in _table_names(private)}
     with duckdb.connect(folder / DATABASE) as copy:
         for name, written in tables.items():
@@ -130,6 +166,7 @@ def _build(context: StepContext, folder: Path) -> Manifest:
         interval=context.interval,
         newest_interval=newest,
         tables={f"{schema}.{table}": summary for (schema, table), summary in tables.items()},
+        covered=covered,
     )
     manifest.write(folder)
     for path in [*folder.rglob("*"), folder]:
@@ -140,20 +177,13 @@ def _build(context: StepContext, folder: Path) -> Manifest:
 
 
 def _newest_interval(private: duckdb.DuckDBPyConnection, context: StepContext) -> DataInterval:
-    try:
-        newest = private.execute(
-            "SELECT interval_start, interval_end FROM raw.loaded_intervals"
-            " ORDER BY interval_end DESC, interval_start DESC LIMIT 1"
-        ).fetchall()
-    except duckdb.CatalogException:
-        newest = []
-    if not newest:
+    newest = raw.newest_interval(private)
+    if newest is None:
         raise PipelineError(
             f"the warehouse {context.run.warehouse} holds no data interval",
             "run the step load_raw first",
         )
-    start, end = newest[0]
-    return DataInterval(start.astimezone(UTC), end.astimezone(UTC))
+    return newest
 
 
 def _table_names(private: duckdb.DuckDBPyConnection) -> list[tuple[str, str]]:
@@ -186,10 +216,8 @@ def _copy_from_parquet(
 ) -> PublishedTable:
     name = qualified(schema, table)
     copy.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
-    copy.execute(
-        f"CREATE TABLE {name} AS FROM read_parquet(?)",
-        [parquet_pattern(parquet_file(folder, schema, table))],
-    )
+    file = parquet_file(folder, schema, table)
+    copy.execute(f"CREATE TABLE {name} AS FROM {parquet_table(file)}")
     return _summary(copy, name)
 
 
