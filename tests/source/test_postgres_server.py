@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import psutil
@@ -223,7 +223,13 @@ def test_programs_that_the_user_cannot_reach_are_copied(
     monkeypatch.setattr(
         programs.Account, "reaches", lambda _, path: closed_folder not in path.parents
     )
-    with running_server(closed_folder / "postgres", durable=False) as url:
+    before = os.umask(0o077)  # as run.py sets it
+    try:
+        stack = ExitStack()
+        url = stack.enter_context(running_server(closed_folder / "postgres", durable=False))
+    finally:
+        os.umask(before)
+    with stack:
         (program,) = {process.exe() for process in server_processes(closed_folder / "postgres")}
         assert "ecommerce-pipeline-programs-" in program
         psycopg.connect(url).close()

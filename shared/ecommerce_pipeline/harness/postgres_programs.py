@@ -119,6 +119,8 @@ def _copy_package(programs: Path, folder: Path) -> Path:
     installation = programs.parent
     package = installation.parent
     copy = folder / package.name / installation.name
+    copy.parent.mkdir()
+    copy.parent.chmod(0o755)  # whatever the umask
     shutil.copytree(installation, copy, symlinks=True, ignore=shutil.ignore_patterns("include"))
     libraries = package.with_name(f"{package.name}.libs")
     if libraries.is_dir():
