@@ -10,7 +10,6 @@ import gc
 import importlib
 import logging
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,11 +22,14 @@ from ecommerce_pipeline.dbt_runner.manifest import (
     parse_if_changed,
     partial_parse_state,
     project_folder,
+    read_manifest,
 )
 from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.files.temporary import temporary_folder
 
 if TYPE_CHECKING:
     from dbt.cli.main import dbtRunnerResult
+    from dbt.contracts.graph.manifest import Manifest
 
 # What dbt imports only once a command needs it. Imported before the fork, no child pays for it.
 _LATE_MODULES = (
@@ -51,16 +53,24 @@ def preload() -> None:
         importlib.import_module(module)
     with (
         contextlib.suppress(PipelineError, OSError),
-        tempfile.TemporaryDirectory(prefix="dbt-preload-") as name,
+        temporary_folder("dbt-preload-") as folder,
     ):
-        # In a process of its own: dbt's parser starts threads, and a fork has none of them, so that
-        # a child would wait for them for ever. The second parse only reads what the first one left.
-        parse_if_changed()
-        folder = Path(name)
-        invoke(["parse", "--no-write-json"], folder=folder, target=folder, logs=folder)
+        # dbt's parser starts threads, and a fork has none of them, so that a child would wait for
+        # them for ever. So a process of its own parses, and dbt is given the outcome here: with a
+        # manifest it never parses, whatever happens to the project meanwhile.
+        manifest = read_manifest(parse_if_changed())
+        command = ["parse", "--no-write-json"]
+        invoke(command, folder=folder, target=folder, logs=folder, manifest=manifest)
 
 
-def invoke(command: Sequence[str], *, folder: Path, target: Path, logs: Path) -> dbtRunnerResult:
+def invoke(
+    command: Sequence[str],
+    *,
+    folder: Path,
+    target: Path,
+    logs: Path,
+    manifest: Manifest | None = None,
+) -> dbtRunnerResult:
     """Run dbt with ``command`` on the warehouse of a run's folder; the result says how it went.
 
     Args:
@@ -68,6 +78,7 @@ def invoke(command: Sequence[str], *, folder: Path, target: Path, logs: Path) ->
         folder: the run's folder, without links; the warehouse is in it.
         target: where artifacts and the state of partial parsing go.
         logs: the folder of dbt's log.
+        manifest: the parsed project; by default dbt parses what changed since it last did.
 
     Raises:
         PipelineError: there is no dbt project where it should be.
@@ -92,7 +103,7 @@ def invoke(command: Sequence[str], *, folder: Path, target: Path, logs: Path) ->
     # The warehouse's path in profiles.yml is relative to the working directory; see WAREHOUSE_PATH.
     with contextlib.chdir(folder), _environment_kept(), _leaving_nothing_open():
         os.environ[WAREHOUSE_VARIABLE] = WAREHOUSE_PATH
-        return dbtRunner().invoke(arguments)
+        return dbtRunner(manifest=manifest).invoke(arguments)
 
 
 def warehouse_file(context: StepContext) -> Path:

@@ -32,6 +32,7 @@ from ecommerce_pipeline.storage.published import (
 )
 
 SCHEMAS = ("marts", "snapshots")
+LOCK_WAIT_SECONDS = 60.0
 
 
 def publish(context: StepContext) -> StepResult:
@@ -52,7 +53,7 @@ def publish(context: StepContext) -> StepResult:
         )
     with (
         _as_publish_error(link),
-        exclusive(context.run.published_versions / ".lock", wait=True),
+        exclusive(context.run.published_versions / ".lock", wait_seconds=LOCK_WAIT_SECONDS),
     ):
         version, manifest = _replace(context)
     return StepResult(
