@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,21 @@ from ecommerce_pipeline.harness.progress import Progress
 from ecommerce_pipeline.harness.variant import Variant
 from ecommerce_pipeline.interval import parse_day
 from ecommerce_pipeline.interval_run import SUCCESS
+
+
+class _Folder(click.Path):
+    """A folder's path; an empty one, such as that of an unset shell variable, is refused."""
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> str | bytes | os.PathLike[str]:
+        """The path, which ``Path`` would take for the working directory where it is empty."""
+        if value == "":
+            self.fail("the path is empty", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def main(make_variant: Callable[[], Variant], default_run_dir: Path) -> None:
@@ -49,7 +65,7 @@ def command_of(
     @click.option("--source", default="sqlite", help="sqlite, postgres, or a database URL.")
     @click.option(
         "--run-dir",
-        type=click.Path(path_type=Path, file_okay=False),
+        type=_Folder(path_type=Path, file_okay=False),
         default=default_run_dir,
         help=run_dir_help,
     )
