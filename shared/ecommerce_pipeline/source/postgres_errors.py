@@ -43,6 +43,8 @@ def _hint(error: psycopg.Error) -> tuple[str, bool]:
             return "grant the source URL's user the right to it", False
         case errors.SerializationFailure() | errors.DeadlockDetected():
             return "try again: another session changed the same rows", True
+        case errors.LockNotAvailable():
+            return "try again once the session that has locked the table has ended", True
         case psycopg.OperationalError():
             return "try again once the server answers", True
     return "check the source database and its data", False
