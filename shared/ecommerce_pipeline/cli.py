@@ -22,7 +22,6 @@ from ecommerce_pipeline.datasets import (
     recorded_dataset,
     reset_source,
 )
-from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution import step_server
 from ecommerce_pipeline.execution.processes import exit_on_sigterm
 from ecommerce_pipeline.execution.step_client import run_step
@@ -126,11 +125,10 @@ def serve_steps(address: Path) -> None:
     imported; without it each process that runs steps starts a server of its own.
     """
     exit_on_sigterm()
-    with step_server.serving(address.absolute()) as process:
+    with step_server.serving(address.absolute()) as supervisor:
         click.echo(f"{step_server.ENVIRONMENT_VARIABLE}={address.absolute()}")
         with suppress(KeyboardInterrupt):
-            process.wait()
-            raise PipelineError("the step server has ended by itself", "start it again")
+            supervisor.watch_until_given_up()
 
 
 @cli.command()

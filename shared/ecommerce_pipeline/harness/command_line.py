@@ -22,6 +22,21 @@ from ecommerce_pipeline.interval_run import SUCCESS
 from ecommerce_pipeline.source import given_url
 
 
+class _Folder(click.Path):
+    """A folder's path; an empty one, such as that of an unset shell variable, is refused."""
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> str | bytes | os.PathLike[str]:
+        """The path, which ``Path`` would take for the working directory where it is empty."""
+        if value == "":
+            self.fail("the path is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def main(make_variant: Callable[[], Variant], default_run_dir: Path) -> None:
     """Parse the command line, drive the variant, and exit: 0 success, 1 failure, 2 usage."""
 
@@ -60,7 +75,7 @@ def command_of(
     )
     @click.option(
         "--run-dir",
-        type=click.Path(path_type=Path, file_okay=False),
+        type=_Folder(path_type=Path, file_okay=False),
         default=default_run_dir,
         help=run_dir_help,
     )

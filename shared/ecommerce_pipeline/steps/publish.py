@@ -38,6 +38,7 @@ from ecommerce_pipeline.storage.published import (
 
 SCHEMAS = ("marts", "snapshots")
 KEEP_HOURS = 24.0
+LOCK_WAIT_SECONDS = 60.0
 _KEEP_VARIABLE = "PIPELINE_PUBLISHED_KEEP_HOURS"
 
 
@@ -61,7 +62,7 @@ def publish(context: StepContext) -> StepResult:
         )
     with (
         _as_publish_error(link),
-        exclusive(context.run.published_versions / ".lock", wait=True),
+        exclusive(context.run.published_versions / ".lock", wait_seconds=LOCK_WAIT_SECONDS),
     ):
         version, manifest = _replace(context, keep_hours)
     return StepResult(
