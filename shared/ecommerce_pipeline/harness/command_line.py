@@ -11,8 +11,9 @@ import click
 
 from ecommerce_pipeline.datasets import DATASET_NAMES
 from ecommerce_pipeline.errors import PipelineError
-from ecommerce_pipeline.execution.environment import PRIVATE_UMASK, use_stated_environment
+from ecommerce_pipeline.execution.environment import use_stated_environment
 from ecommerce_pipeline.execution.processes import exit_on_sigterm
+from ecommerce_pipeline.files.permissions import PRIVATE_UMASK
 from ecommerce_pipeline.harness.driver import BACKFILL, DAILY, NO_DATASET, RunOptions, drive
 from ecommerce_pipeline.harness.progress import Progress
 from ecommerce_pipeline.harness.variant import Variant

@@ -12,7 +12,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import duckdb
@@ -22,9 +22,11 @@ from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.files.atomic import hidden_sibling, remove_leftovers, sync_file, sync_folder
 from ecommerce_pipeline.files.crash_points import crash_point
 from ecommerce_pipeline.files.lock import exclusive
+from ecommerce_pipeline.files.permissions import share
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.result import StepResult
 from ecommerce_pipeline.storage import raw, warehouse
+from ecommerce_pipeline.storage.duckdb_connection import connect_duckdb
 from ecommerce_pipeline.storage.parquet import parquet_table
 from ecommerce_pipeline.storage.published import (
     DATABASE,
@@ -120,11 +122,15 @@ def _replace(context: StepContext, keep_hours: float) -> tuple[Path, Manifest]:
 
 
 def _remove_expired(versions: Path, keep_hours: float, *, kept: Sequence[str]) -> None:
-    """Remove the versions that were replaced so long ago, except those to keep."""
+    """Remove the versions that were replaced so long ago, except those to keep.
+
+    What cannot be removed stays; a publication does not fail for it.
+    """
     replaced_before = time.time() - keep_hours * 3600
     for name in _names(versions):
-        if name not in kept and (versions / name).stat().st_mtime <= replaced_before:
-            shutil.rmtree(versions / name, ignore_errors=True)
+        with suppress(OSError):
+            if name not in kept and (versions / name).stat().st_mtime <= replaced_before:
+                shutil.rmtree(versions / name)
 
 
 def _names(versions: Path) -> list[str]:
@@ -153,7 +159,7 @@ def _build(context: StepContext, folder: Path) -> Manifest:
     with source as private, _as_publish_error(context.run.published):
         newest, covered = _newest_interval(private, context), raw.covered(private)
         tables = {name: _write_parquet(private, folder, *name) for name in _table_names(private)}
-    with duckdb.connect(folder / DATABASE) as copy:
+    with connect_duckdb(folder / DATABASE) as copy:
         for name, written in tables.items():
             # DuckDB writes a HUGEINT to Parquet as DOUBLE, which is not exact.
             if _copy_from_parquet(copy, folder, *name) != written:
@@ -171,8 +177,9 @@ def _build(context: StepContext, folder: Path) -> Manifest:
     manifest.write(folder)
     for path in [*folder.rglob("*"), folder]:
         if path.is_file():
-            path.chmod(0o444)  # DuckDB opens a file for writing by default
+            path.chmod(0o400)  # DuckDB opens a file for writing by default
         sync_file(path)
+    share(folder, context.run.path)
     return manifest
 
 
