@@ -33,6 +33,13 @@ from ecommerce_pipeline.specification import STEP_NAMES
 from ecommerce_pipeline.storage.published import resolve
 
 
+def _given_url(context: click.Context, parameter: click.Parameter, text: str) -> str:
+    return source_database.given_url(text)
+
+
+_url = click.argument("url", callback=_given_url)
+
+
 @click.group()
 def cli() -> None:
     """Make a source database, run one step, keep a step server up, find the published copy."""
@@ -40,11 +47,15 @@ def cli() -> None:
 
 @cli.group()
 def source() -> None:
-    """Make and fill a source database; URL is sqlite:////PATH or postgresql://…"""
+    """Make and fill a source database.
+
+    URL is sqlite:////PATH or postgresql://…; env reads it from PIPELINE_SOURCE_URL, @FILE from a
+    file, so that a password is not among the arguments.
+    """
 
 
 @source.command()
-@click.argument("url")
+@_url
 def create(url: str) -> None:
     """Make the five tables with their indexes, empty; only a data set's rows are replaced."""
     with closing(source_database.connect(url)) as database:
@@ -53,7 +64,7 @@ def create(url: str) -> None:
 
 
 @source.command()
-@click.argument("url")
+@_url
 @click.option("--dataset", type=click.Choice(DATASET_NAMES), default="synthetic")
 @click.option("--scale", type=click.IntRange(min=1), default=1)
 @click.option("--seed", type=click.IntRange(min=1), default=1)
@@ -64,7 +75,7 @@ def load(url: str, dataset: str, scale: int, seed: int) -> None:
 
 
 @source.command("advance")
-@click.argument("url")
+@_url
 @click.option("--to", "to_day", required=True, help="The last UTC day to apply.")
 def advance_command(url: str, to_day: str) -> None:
     """Apply the data set's further days up to and including --to."""

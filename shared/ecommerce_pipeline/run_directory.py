@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.files.paths import remove
+from ecommerce_pipeline.files.permissions import PRIVATE_FOLDER
 from ecommerce_pipeline.interval import DataInterval
 
 
@@ -115,7 +117,7 @@ class RunDirectory:
         return self.path / "run.json"
 
     def clear(self) -> None:
-        """Remove what an earlier run left, and nothing that a run does not make.
+        """Remove what an earlier run left, and nothing that a run does not make; close the folder.
 
         Raises:
             PipelineError: the folder has files but no run record, so it is not a run's.
@@ -130,6 +132,8 @@ class RunDirectory:
         for pattern in _MADE_BY_RUNS:
             for found in self.path.glob(pattern):
                 remove(found)
+        with contextlib.suppress(PermissionError):  # another user's, as a mounted volume may be
+            self.path.chmod(PRIVATE_FOLDER)
 
     def _holds_files(self) -> bool:
         locks = {self.lock, self.driver_lock}

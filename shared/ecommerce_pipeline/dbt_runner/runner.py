@@ -11,10 +11,10 @@ import importlib
 import logging
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.dbt_runner.manifest import (
@@ -61,7 +61,14 @@ def preload() -> None:
         invoke(["parse", "--no-write-json"], folder=folder, target=folder, logs=folder)
 
 
-def invoke(command: Sequence[str], *, folder: Path, target: Path, logs: Path) -> dbtRunnerResult:
+def invoke(
+    command: Sequence[str],
+    *,
+    folder: Path,
+    target: Path,
+    logs: Path,
+    callbacks: Sequence[Callable[[Any], None]] = (),
+) -> dbtRunnerResult:
     """Run dbt with ``command`` on the warehouse of a run's folder; the result says how it went.
 
     Args:
@@ -69,6 +76,7 @@ def invoke(command: Sequence[str], *, folder: Path, target: Path, logs: Path) ->
         folder: the run's folder, without links; the warehouse is in it.
         target: where artifacts and the state of partial parsing go.
         logs: the folder of dbt's log.
+        callbacks: called with each of dbt's events.
 
     Raises:
         PipelineError: there is no dbt project where it should be.
@@ -92,7 +100,7 @@ def invoke(command: Sequence[str], *, folder: Path, target: Path, logs: Path) ->
     with contextlib.chdir(folder), _stated_environment(), _leaving_nothing_open():
         from dbt.cli.main import dbtRunner  # reads the environment, and a file .env into it
 
-        return dbtRunner().invoke(arguments)
+        return dbtRunner(callbacks=[*callbacks]).invoke(arguments)
 
 
 def warehouse_file(context: StepContext) -> Path:

@@ -20,7 +20,6 @@ PASSED_ON: tuple[str, ...] = (
     *("PGPASSWORD", "PGPASSFILE"),  # for a source whose URL has no password
 )
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")  # for Slack
-PRIVATE_UMASK = 0o077
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 # An address of a Unix socket has at most 107 bytes. Python's own in the temporary folder, as those
 # of multiprocessing, are up to 40 bytes longer than the folder's path.

@@ -28,12 +28,9 @@ from typing import Any
 
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.errors import PipelineError
-from ecommerce_pipeline.execution.environment import (
-    PRIVATE_UMASK,
-    stated_environment,
-    temporary_folder,
-)
+from ecommerce_pipeline.execution.environment import stated_environment, temporary_folder
 from ecommerce_pipeline.execution.messages import receive, send
+from ecommerce_pipeline.files.permissions import PRIVATE_FILE, PRIVATE_UMASK
 from ecommerce_pipeline.specification import STEP_NAMES
 
 ENVIRONMENT_VARIABLE = "PIPELINE_STEP_SERVER"
@@ -190,7 +187,7 @@ def _die_with_client(connection: socket.socket) -> None:
 def _send_output_to(log: Path) -> None:
     """Let everything that the step or a library prints go to the step's log."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, PRIVATE_FILE)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.close(descriptor)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.files.permissions import PRIVATE_FILE, PRIVATE_FOLDER
 
 
 @contextmanager
@@ -22,10 +23,10 @@ def exclusive(path: Path, *, wait: bool = False) -> Iterator[None]:
     Raises:
         PipelineError: another process holds it, without ``wait``; the message names that process.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
     # "w" would erase the holder's process id. Nobody removes the file: a process that has it open
     # would then lock the removed file, while the next one locks a new file of the same name.
-    with path.open("a+") as file:
+    with open(path, "a+", opener=_open_private) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -39,3 +40,7 @@ def exclusive(path: Path, *, wait: bool = False) -> Iterator[None]:
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, PRIVATE_FILE)

@@ -11,13 +11,15 @@ import click
 
 from ecommerce_pipeline.datasets import DATASET_NAMES
 from ecommerce_pipeline.errors import PipelineError
-from ecommerce_pipeline.execution.environment import PRIVATE_UMASK, use_stated_environment
+from ecommerce_pipeline.execution.environment import use_stated_environment
 from ecommerce_pipeline.execution.processes import exit_on_sigterm
+from ecommerce_pipeline.files.permissions import PRIVATE_UMASK
 from ecommerce_pipeline.harness.driver import BACKFILL, DAILY, NO_DATASET, RunOptions, drive
 from ecommerce_pipeline.harness.progress import Progress
 from ecommerce_pipeline.harness.variant import Variant
 from ecommerce_pipeline.interval import parse_day
 from ecommerce_pipeline.interval_run import SUCCESS
+from ecommerce_pipeline.source import given_url
 
 
 def main(make_variant: Callable[[], Variant], default_run_dir: Path) -> None:
@@ -50,7 +52,12 @@ def command_of(
     @click.option("--start", help="First day, YYYY-MM-DD.  [default: the data set's first]")
     @click.option("--days", type=click.IntRange(min=1), default=3, help="Daily intervals.")
     @click.option("--mode", type=click.Choice([DAILY, BACKFILL]), default=DAILY)
-    @click.option("--source", default="sqlite", help="sqlite, postgres, or a database URL.")
+    @click.option(
+        "--source",
+        default="sqlite",
+        help="sqlite, postgres, or a database URL; env reads the URL from PIPELINE_SOURCE_URL,"
+        " @FILE from a file.",
+    )
     @click.option(
         "--run-dir",
         type=click.Path(path_type=Path, file_okay=False),
@@ -71,10 +78,10 @@ def command_of(
     )
     @click.option("--keep-up", is_flag=True, help="Leave the tool's pages up until Ctrl+C.")
     @click.option("--resume", is_flag=True, help="Run in the folder what has not succeeded yet.")
-    def command(start: str | None, **options: object) -> None:
+    def command(start: str | None, source: str, **options: object) -> None:
         exit_on_sigterm()
         first = None if start is None else parse_day(start)
-        run(RunOptions(start=first, **options))  # type: ignore[arg-type]  # click has checked their types
+        run(RunOptions(start=first, source=given_url(source), **options))  # type: ignore[arg-type]  # click has checked their types
 
     return command
 

@@ -18,6 +18,7 @@ from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.files.atomic import hidden_sibling, remove_leftovers, sync_file, sync_folder
 from ecommerce_pipeline.files.crash_points import crash_point
 from ecommerce_pipeline.files.lock import exclusive
+from ecommerce_pipeline.files.permissions import share
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.result import StepResult
 from ecommerce_pipeline.storage import published_versions, raw, warehouse
@@ -137,8 +138,9 @@ def _build(context: StepContext, folder: Path) -> Manifest:
     manifest.write(folder)
     for path in [*folder.rglob("*"), folder]:
         if path.is_file():
-            path.chmod(0o444)  # DuckDB opens a file for writing by default
+            path.chmod(0o400)  # DuckDB opens a file for writing by default
         sync_file(path)
+    share(folder, context.run.path)
     return manifest
 
 

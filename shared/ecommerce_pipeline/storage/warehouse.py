@@ -74,7 +74,8 @@ def _open(path: Path, read_only: bool, wait_seconds: float) -> duckdb.DuckDBPyCo
             if holder is None:
                 raise PipelineError(
                     f"the warehouse {path} cannot be opened: {error}",
-                    "check the disk and the file's permissions, or restore it from published/",
+                    "check the disk and the file's permissions; rebuild a damaged file with: "
+                    f"ecommerce-pipeline rebuild-warehouse {path.parent}",
                 ) from error
             if time.monotonic() >= deadline:
                 raise PipelineError(
