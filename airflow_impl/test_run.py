@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx
 import psutil
 import psycopg
 import pytest
@@ -26,7 +27,7 @@ from ecommerce_pipeline.specification import STEP_NAMES
 from pipeline_verification.compare import compare, report
 from pipeline_verification.harness.control import fill_source, run_control
 from pipeline_verification.harness.fault_injection import has_ended, wait_for
-from run import Airflow
+from run import DAG_ID, Airflow
 
 HERE = Path(__file__).parent
 DAY, SECOND_DAY = "2025-01-01", "2025-01-02"
@@ -65,6 +66,26 @@ def test_the_services_listen_on_loopback_alone(running: Running) -> None:
     ]
     assert len(listening) >= 2  # metadata database and API server
     assert set(listening) == {"127.0.0.1"}
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", None])
+def test_the_api_answers_nobody_without_a_token(running: Running, origin: str | None) -> None:
+    """Without a token nothing is shown or changed, and no foreign page may read an answer."""
+    (address,) = running.variant.addresses.values()
+    headers = {"Origin": origin} if origin else {}
+    dag = f"/api/v2/dags/{DAG_ID}"
+    with httpx.Client(base_url=address, headers=headers, trust_env=False) as client:
+        answers = [
+            *(client.get(path) for path in (dag, f"{dag}/dagRuns", "/api/v2/connections")),
+            client.post(f"{dag}/dagRuns", json={"logical_date": None}),
+            client.post(f"{dag}/dagRuns", content=b"{}", headers={"Content-Type": "text/plain"}),
+            client.patch(dag, json={"is_paused": True}),
+            client.delete(dag),
+            client.get(f"/execution/variables/{'pipeline_run_dir'}"),
+        ]
+        preflight = client.options(dag, headers={"Access-Control-Request-Method": "DELETE"})
+    assert {answer.status_code for answer in answers} <= {401, 403}
+    assert not any("access-control-allow-origin" in a.headers for a in [*answers, preflight])
 
 
 def test_a_backfill_equals_the_control(

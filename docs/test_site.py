@@ -65,6 +65,7 @@ def test_there_is_a_page_for_everything(site: Path) -> None:
             "specification",
             "data-sets",
             "reading",
+            "environment",
             "where-things-are",
             "fifth-tool",
         ),
