@@ -20,6 +20,7 @@ import pytest
 
 from ecommerce_pipeline.context import RunSettings
 from ecommerce_pipeline.datasets import load_dataset
+from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution import step_server
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.run_directory import RunDirectory
@@ -74,7 +75,7 @@ def test_the_api_answers_nobody_without_a_token(running: Running, origin: str | 
     (address,) = running.variant.addresses.values()
     headers = {"Origin": origin} if origin else {}
     dag = f"/api/v2/dags/{DAG_ID}"
-    with httpx.Client(base_url=address, headers=headers, trust_env=False) as client:
+    with httpx.Client(base_url=address, headers=headers, timeout=60, trust_env=False) as client:
         answers = [
             *(client.get(path) for path in (dag, f"{dag}/dagRuns", "/api/v2/connections")),
             client.post(f"{dag}/dagRuns", json={"logical_date": None}),
@@ -153,3 +154,13 @@ def test_sigterm_stops_everything(tmp_path: Path) -> None:
         assert runner.wait() == 128 + signal.SIGTERM
     assert len(started) >= SERVICE_PROCESSES
     assert all(map(has_ended, started))
+
+
+@pytest.mark.parametrize("name", ["$HOME", "a$x", "${HOME}"])
+def test_a_path_that_airflow_would_expand_is_refused(tmp_path: Path, name: str) -> None:
+    """A variable in the run's path is refused, and nothing is written there or beside it."""
+    run = RunDirectory(tmp_path / name)
+    settings = RunSettings(run, f"sqlite:///{run.source_file}")
+    with pytest.raises(PipelineError, match=r"Airflow would take \$.* for a variable"):
+        Airflow().start(settings)
+    assert list(tmp_path.iterdir()) == []

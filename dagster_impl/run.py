@@ -30,13 +30,14 @@ from ecommerce_pipeline.execution.environment import stated_environment, tempora
 from ecommerce_pipeline.execution.processes import free_port, wait_until
 from ecommerce_pipeline.harness.command_line import main
 from ecommerce_pipeline.harness.services import Service
-from ecommerce_pipeline.harness.variant import shared_step_server
+from ecommerce_pipeline.harness.variant import check_path, shared_step_server
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.interval_run import FAILED, RUNNING, SKIPPED, SUCCESS, IntervalRun, StepRun
 
 HERE = Path(__file__).parent
 HOST = "127.0.0.1"
 CODE_SERVER, DAEMON, WEBSERVER = "code-server", "daemon", "webserver"
+ESCAPE = "%[0-9a-fA-F]{2}"  # in the URL that Dagster makes of its home
 START_SECONDS = 180.0
 NOTIFICATION_SECONDS = 60.0
 POLL_SECONDS = 0.5
@@ -68,8 +69,10 @@ class Dagster:
         """Start step server and services; wait until the code is loaded and all are healthy.
 
         Raises:
-            PipelineError: a service ends or does not become healthy; its log is named.
+            PipelineError: the folder's path has a %-escape, or a service ends or does not become
+                healthy; its log is named.
         """
+        check_path(settings.run, "Dagster", ESCAPE, "an escaped character")
         self._home, self._logs = settings.run.tool_home, settings.run.path / "logs" / "dagster"
         self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
         shutil.copy(HERE / "dagster.yaml", self._home)

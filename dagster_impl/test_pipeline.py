@@ -29,6 +29,7 @@ from client import PASSWORD_FILE, authorization
 from ecommerce_pipeline.context import RunSettings
 from ecommerce_pipeline.contract import CUSTOMERS, ORDERS, TABLE_BY_NAME
 from ecommerce_pipeline.datasets import load_dataset
+from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution import step_server
 from ecommerce_pipeline.execution.processes import free_port
 from ecommerce_pipeline.interval import DataInterval
@@ -461,3 +462,11 @@ def test_another_dagster_of_the_caller_is_left_alone(
     assert not theirs.keys() & environment.keys()
     assert environment["DAGSTER_HOME"] == str(tmp_path / "tool")
     assert "127.0.0.1" in environment["no_proxy"].split(",")
+
+
+def test_a_path_that_dagster_would_unescape_is_refused(tmp_path: Path) -> None:
+    """A %-escape in the path, which Dagster cannot open, is refused before anything starts."""
+    run = RunDirectory(tmp_path / "a%20b")
+    with pytest.raises(PipelineError, match="Dagster would take %20 in the run's folder"):
+        Dagster().start(RunSettings(run, f"sqlite:///{run.source_file}"))
+    assert list(tmp_path.iterdir()) == []

@@ -26,6 +26,7 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.flow_engine import run_flow
 from prefect.states import Crashed, Running, Scheduled
 from prefect.testing.utilities import prefect_test_harness
+from sqlalchemy import make_url
 
 import deployment
 import noop
@@ -338,7 +339,8 @@ def test_another_prefect_of_the_caller_is_left_alone(
         monkeypatch.setenv(name, value)
     settings = RunSettings(RunDirectory(tmp_path), "sqlite:////srv/shop.db")
     environment = prefect_environment(settings, "http://127.0.0.1:4200", "admin:secret")
-    assert not theirs.keys() & environment.keys()
+    assert not theirs.items() & environment.items()
+    assert "PREFECT_PROFILE" not in environment
     assert environment["PREFECT_HOME"] == str(tmp_path / "tool")
     assert "127.0.0.1" in environment["no_proxy"].split(",")
 
@@ -352,7 +354,7 @@ def test_the_server_answers_nobody_without_the_password(tmp_path: Path) -> None:
         (address,) = variant.addresses.values()
         for headers in ({}, {"Origin": "https://evil.example"}, {"Authorization": "Basic eDp5"}):
             with httpx.Client(
-                base_url=f"{address}/api", headers=headers, trust_env=False
+                base_url=f"{address}/api", headers=headers, timeout=60, trust_env=False
             ) as client:
                 answers = [
                     client.post("/flow_runs/filter", json={}),
@@ -366,3 +368,12 @@ def test_the_server_answers_nobody_without_the_password(tmp_path: Path) -> None:
             assert not any("www-authenticate" in answer.headers for answer in answers)
     finally:
         variant.stop()
+
+
+def test_the_database_of_an_odd_path_is_found(tmp_path: Path) -> None:
+    """Prefect's database lies in the run's folder also where its path has a %-escape."""
+    run = RunDirectory(tmp_path / "a%20b c#d")
+    settings = RunSettings(run, "sqlite:////srv/shop.db")
+    environment = prefect_environment(settings, "http://127.0.0.1:4200", "admin:secret")
+    url = environment["PREFECT_SERVER_DATABASE_CONNECTION_URL"]
+    assert make_url(url).database == str(run.tool_home / "prefect.db")
