@@ -159,6 +159,15 @@ def compare(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def kills(session: nox.Session) -> None:
+    """Kill random processes at random moments of a day; the results are committed JSON."""
+    _install(session, VERIFICATION)
+    _build_variants(session)
+    module = ("-m", "pipeline_verification.random_kills.command")
+    session.run("python", *module, *session.posargs, env=QUIET, **GRACEFUL_STOP)
+
+
+@nox.session(default=False)
 def lint(session: nox.Session) -> None:
     """Check style, format, types and SQL."""
     _install(session, TESTS)
@@ -230,8 +239,12 @@ def _run_and_verify(
     parser = argparse.ArgumentParser(add_help=False)
     default = environment.folder.removesuffix("_impl")
     parser.add_argument("--run-dir", default=str(ROOT / "runs" / default))
-    run_dir = parser.parse_known_args(arguments)[0].run_dir
-    _pytest(session, "tests/equivalence", "--run-dir", run_dir)
+    parser.add_argument("--source", default="")
+    options = parser.parse_known_args(arguments)[0]
+    # The run record has the URL without its password, which env and @FILE give again.
+    given = options.source == "env" or options.source.startswith("@")
+    source = ["--source-url", options.source] if given else []
+    _pytest(session, "tests/equivalence", "--run-dir", options.run_dir, *source)
 
 
 def _parts_of_tests() -> list[tuple[str, list[str]]]:

@@ -29,7 +29,11 @@ from airflow.sdk.exceptions import AirflowFailException
 from utc_days import UtcDays
 
 from ecommerce_pipeline import steps
-from ecommerce_pipeline.context import StepContext
+from ecommerce_pipeline.context import (
+    DEFAULT_KEY_SNAPSHOT_ROWS,
+    DEFAULT_MAX_KEY_LOSS,
+    StepContext,
+)
 from ecommerce_pipeline.errors import PipelineError, is_retryable
 from ecommerce_pipeline.execution import step_client
 from ecommerce_pipeline.interval import DataInterval
@@ -50,6 +54,11 @@ def step_context(context: Context) -> StepContext:
         source_url=database_url(Connection.get("source_db")),
         max_staleness=timedelta(hours=float(Variable.get("pipeline_max_staleness_hours", 48))),
         slack_webhook_url=Connection.get("slack").password,
+        lookback=int(Variable.get("pipeline_lookback", 0)),
+        max_key_loss=float(Variable.get("pipeline_max_key_loss", DEFAULT_MAX_KEY_LOSS)),
+        key_snapshot_rows=int(
+            Variable.get("pipeline_key_snapshot_rows", DEFAULT_KEY_SNAPSHOT_ROWS)
+        ),
     )
 
 

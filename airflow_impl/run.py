@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
+sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH leaves it out
 from api import Api, UnreachableError, Values
 from ecommerce_pipeline.context import RunSettings
 from ecommerce_pipeline.errors import PipelineError

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import secrets
 import shutil
 import time
@@ -17,7 +16,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from ecommerce_pipeline.context import RunSettings
-from ecommerce_pipeline.execution.processes import inherited_environment
+from ecommerce_pipeline.execution.environment import stated_environment
 from ecommerce_pipeline.harness.services import Service
 
 HERE = Path(__file__).parent
@@ -109,10 +108,8 @@ def airflow_environment(
         "logging.base_log_folder": logs / "tasks",
         "logging.dag_processor_child_process_log_directory": logs / "dag_processor",
     }
-    # The caller's shell may be set up for another Airflow, whose settings must not apply here.
-    callers = [name for name in os.environ if name.startswith("AIRFLOW_")]
     return {
-        **inherited_environment(without=callers),
+        **stated_environment(),
         "AIRFLOW_HOME": str(home),
         **{f"AIRFLOW__{key.replace('.', '__').upper()}": str(v) for key, v in options.items()},
         **pipeline_environment(settings),
@@ -128,6 +125,9 @@ def pipeline_environment(settings: RunSettings) -> dict[str, str]:
         "AIRFLOW_VAR_PIPELINE_MAX_STALENESS_HOURS": str(
             settings.max_staleness / timedelta(hours=1)
         ),
+        "AIRFLOW_VAR_PIPELINE_LOOKBACK": str(settings.lookback),
+        "AIRFLOW_VAR_PIPELINE_MAX_KEY_LOSS": str(settings.max_key_loss),
+        "AIRFLOW_VAR_PIPELINE_KEY_SNAPSHOT_ROWS": str(settings.key_snapshot_rows),
     }
 
 

@@ -35,7 +35,7 @@ from ecommerce_pipeline.specification import EXTRACT_STEPS, STEP_BY_NAME, STEP_N
 from ecommerce_pipeline.storage import journal
 from pipeline import DASHBOARD, MARTS, database_url
 from pipeline_verification.harness.control import fill_source
-from services import pipeline_environment, source_connection
+from services import airflow_environment, pipeline_environment, source_connection
 
 HERE = Path(__file__).parent
 DAY = "2025-01-01"
@@ -314,3 +314,22 @@ def test_a_timeout_leaves_no_step_at_work(
     assert attempt.seconds >= 2
     assert run.step_log(attempt.step, DataInterval.parse(DAY)).exists()
     assert [step for server in forked(psutil.Process()) for step in forked(server)] == []
+
+
+def test_another_airflow_of_the_caller_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No Airflow or dbt setting of the caller reaches the services, such as its own executor."""
+    theirs = {
+        "AIRFLOW__CORE__HOSTNAME_CALLABLE": "theirs.hostname",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_CMD": "false",
+        "AIRFLOW_CONN_OTHER": "{}",
+        "DBT_TARGET": "prod",
+    }
+    for name, value in {**theirs, "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor"}.items():
+        monkeypatch.setenv(name, value)
+    settings = RunSettings(RunDirectory(tmp_path), "sqlite:////srv/shop.db")
+    environment = airflow_environment(settings, 8080, "postgresql://x", tmp_path, tmp_path)
+    assert not theirs.keys() & environment.keys()
+    assert environment["AIRFLOW__CORE__EXECUTOR"] == "LocalExecutor"
+    assert "127.0.0.1" in environment["no_proxy"].split(",")

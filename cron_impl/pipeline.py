@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from datetime import UTC, datetime
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.files.lock import exclusive
+from ecommerce_pipeline.files.permissions import PRIVATE_UMASK
 from ecommerce_pipeline.interval import DAY, DataInterval
 from ecommerce_pipeline.specification import EXTRACT_STEPS
 from runner import IntervalRunner
@@ -44,6 +46,7 @@ def yesterday() -> DataInterval:
 def main(arguments: list[str], pipeline: Callable[[StepContext], None] = pipeline) -> int:
     """Process the intervals named (``2025-01-31`` or ``START/END``), in order; else yesterday."""
     try:
+        os.umask(PRIVATE_UMASK)
         intervals = [DataInterval.parse(text) for text in arguments] or [yesterday()]
         contexts = [StepContext.from_environment(interval) for interval in intervals]
         with exclusive(contexts[0].run.lock):

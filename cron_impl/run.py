@@ -6,7 +6,6 @@ python cron_impl/run.py --days 3
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from ecommerce_pipeline.context import RunSettings
 from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.execution.environment import stated_environment
 from ecommerce_pipeline.harness.command_line import main
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.interval_run import FAILED, RUNNING, IntervalRun, interval_run_from_json
@@ -57,7 +57,7 @@ class Cron:
         with log.open("ab") as output:
             command = [sys.executable, str(self._pipeline), *map(str, intervals)]
             limit = longest_run_seconds(len(intervals))
-            environment = {**os.environ, **self._settings.to_environment()}
+            environment = {**stated_environment(), **self._settings.to_environment()}
             try:
                 subprocess.run(
                     command,

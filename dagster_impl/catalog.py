@@ -21,6 +21,8 @@ from ecommerce_pipeline.contract import TABLE_BY_NAME, Table
 from ecommerce_pipeline.dbt_runner.manifest import manifest_file
 from ecommerce_pipeline.result import StepResult
 from ecommerce_pipeline.storage import warehouse
+from ecommerce_pipeline.storage.duckdb_connection import connect_duckdb
+from ecommerce_pipeline.storage.parquet import parquet_table
 
 DEFAULT_ATTRIBUTES: dict[str, Any] = {"owners": ["team:data-platform"], "tags": {"daily": ""}}
 PREVIEW_ROWS = 5
@@ -31,7 +33,10 @@ PERSONAL_COLUMNS = (
 MANIFEST: Mapping[str, Any] = json.loads(manifest_file().read_text())
 HISTORY = dg.AssetKey(["snapshots", "snap_customers"])
 CUSTOMERS = dg.AssetKey(["marts", "dim_customers"])
-_FILES_OF = {"current_customer_keys": ["customers"], "loaded_intervals": list(TABLE_BY_NAME)}
+_FILES_OF = {
+    "loaded_intervals": list(TABLE_BY_NAME),
+    **{f"deleted_{name}": [name] for name in TABLE_BY_NAME},
+}
 
 Result: TypeAlias = dg.MaterializeResult[Any]
 CheckResults: TypeAlias = Callable[[StepContext, dg.Failure | None], Iterable[dg.AssetCheckResult]]
@@ -183,9 +188,9 @@ def loaded(step: StepContext, keys: Iterable[dg.AssetKey]) -> list[Result]:
 
 def landed(file: Path, table: Table) -> Result:
     """Metadata of a table's Parquet file."""
-    with duckdb.connect() as connection:
+    with connect_duckdb() as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        facts = _facts(connection.read_parquet(str(file)))
+        facts = _facts(connection.sql(f"FROM {parquet_table(file)}"))
     return dg.MaterializeResult(
         metadata={**facts, "bytes": file.stat().st_size, **_same_columns(table.name, "source")}
     )

@@ -18,7 +18,11 @@ from dagster_dbt import dbt_assets
 
 import catalog
 from ecommerce_pipeline import steps
-from ecommerce_pipeline.context import StepContext
+from ecommerce_pipeline.context import (
+    DEFAULT_KEY_SNAPSHOT_ROWS,
+    DEFAULT_MAX_KEY_LOSS,
+    StepContext,
+)
 from ecommerce_pipeline.contract import TABLES, Table
 from ecommerce_pipeline.errors import PipelineError, is_retryable
 from ecommerce_pipeline.execution import step_server
@@ -49,6 +53,9 @@ class Pipeline(dg.ConfigurableResource[None]):
     source_url: str
     max_staleness_hours: str
     slack_webhook_url: str
+    lookback: str = "0"
+    max_key_loss: str = str(DEFAULT_MAX_KEY_LOSS)
+    key_snapshot_rows: str = str(DEFAULT_KEY_SNAPSHOT_ROWS)
 
     def step_context(self, partition: str) -> StepContext:
         """The steps' input: a partition is a data interval."""
@@ -58,6 +65,9 @@ class Pipeline(dg.ConfigurableResource[None]):
             "PIPELINE_SOURCE_URL": self.source_url,
             "PIPELINE_MAX_STALENESS_HOURS": self.max_staleness_hours,
             "PIPELINE_SLACK_WEBHOOK_URL": self.slack_webhook_url,
+            "PIPELINE_LOOKBACK": self.lookback,
+            "PIPELINE_MAX_KEY_LOSS": self.max_key_loss,
+            "PIPELINE_KEY_SNAPSHOT_ROWS": self.key_snapshot_rows,
         }
         interval = DataInterval(window.start, window.end)
         return StepContext.from_environment(interval, environment)
@@ -327,6 +337,11 @@ defs = dg.Definitions(
             source_url=variable("PIPELINE_SOURCE_URL"),
             max_staleness_hours=variable("PIPELINE_MAX_STALENESS_HOURS", "48"),
             slack_webhook_url=variable("PIPELINE_SLACK_WEBHOOK_URL"),
+            lookback=variable("PIPELINE_LOOKBACK", "0"),
+            max_key_loss=variable("PIPELINE_MAX_KEY_LOSS", str(DEFAULT_MAX_KEY_LOSS)),
+            key_snapshot_rows=variable(
+                "PIPELINE_KEY_SNAPSHOT_ROWS", str(DEFAULT_KEY_SNAPSHOT_ROWS)
+            ),
         )
     },
     executor=side_by_side(__name__) if SIDE_BY_SIDE else dg.in_process_executor,

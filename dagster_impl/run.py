@@ -18,11 +18,13 @@ from typing import Any, TypeVar
 import dagster as dg
 from dagster._core.execution.backfill import BulkActionStatus
 
+sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH leaves it out
 from client import LOCATION, PARTITION_TAG, Client, Run
 from ecommerce_pipeline.context import RunSettings
 from ecommerce_pipeline.dbt_runner.manifest import manifest_file
 from ecommerce_pipeline.errors import PipelineError
-from ecommerce_pipeline.execution.processes import free_port, inherited_environment, wait_until
+from ecommerce_pipeline.execution.environment import stated_environment
+from ecommerce_pipeline.execution.processes import free_port, wait_until
 from ecommerce_pipeline.harness.command_line import main
 from ecommerce_pipeline.harness.services import Service
 from ecommerce_pipeline.harness.variant import shared_step_server
@@ -72,12 +74,8 @@ class Dagster:
         self._cancel_unfinished_runs()
         manifest_file()  # once here, instead of in every process that loads the code
         self._environment = {
-            **inherited_environment(),
-            **settings.to_environment(),
+            **dagster_environment(settings),
             **self._stack.enter_context(shared_step_server(self._pipeline)),
-            "DAGSTER_HOME": str(self._home),
-            "DAGSTER_DISABLE_TELEMETRY": "1",
-            "PYTHONPATH": str(HERE),  # pipeline.py imports its neighbours, wherever run.py starts
         }
         self._code_port, web = free_port(), free_port()
         code = str(self._code_port)
@@ -254,6 +252,17 @@ class Dagster:
             raise PipelineError(
                 f"Dagster is not healthy after {START_SECONDS:g} s", f"read {self._logs}"
             )
+
+
+def dagster_environment(settings: RunSettings) -> dict[str, str]:
+    """The variables that every service gets, except that of the step server."""
+    return {
+        **stated_environment(),
+        **settings.to_environment(),
+        "DAGSTER_HOME": str(settings.run.tool_home),
+        "DAGSTER_DISABLE_TELEMETRY": "1",
+        "PYTHONPATH": str(HERE),  # pipeline.py imports its neighbours, wherever run.py starts
+    }
 
 
 def _partition(interval: DataInterval) -> str:

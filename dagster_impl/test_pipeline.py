@@ -14,13 +14,15 @@ from typing import Any
 import dagster as dg
 import duckdb
 import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import catalog
 import noop
 import pipeline
 from ecommerce_pipeline.context import RunSettings
-from ecommerce_pipeline.contract import ORDERS, TABLE_BY_NAME
+from ecommerce_pipeline.contract import CUSTOMERS, ORDERS, TABLE_BY_NAME
 from ecommerce_pipeline.datasets import load_dataset
 from ecommerce_pipeline.execution import step_server
 from ecommerce_pipeline.execution.processes import free_port
@@ -29,7 +31,7 @@ from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.specification import STEP_BY_NAME, STEP_NAMES, STEPS
 from ecommerce_pipeline.storage import journal
 from pipeline_verification.harness.control import advance_source, fill_source
-from run import Dagster
+from run import Dagster, dagster_environment
 
 FIRST_DAY, SECOND_DAY = "2025-01-01", "2025-01-02"
 BLOCK_BYTES = 262144  # of a DuckDB file
@@ -230,6 +232,19 @@ def test_a_materialization_describes_the_table(
     assert lineage == [dg.TableColumnDep(asset_key=fct_orders, column_name="ordered_at")]
 
 
+@pytest.mark.parametrize("name", ["country=DE", "run*"])
+def test_a_landing_file_is_described_as_it_is(tmp_path: Path, name: str) -> None:
+    """A folder that DuckDB could take for a partition or a pattern does not change the metadata."""
+    schema = pa.schema([("id", pa.int64()), ("country", pa.string())])
+    for folder, country in (("run-2", "PT"), (name, "GB")):
+        (tmp_path / folder).mkdir()
+        rows = pa.Table.from_pylist([{"id": 1, "country": country}], schema)
+        pq.write_table(rows, tmp_path / folder / "day.parquet")
+    metadata: Any = catalog.landed(tmp_path / name / "day.parquet", CUSTOMERS).metadata
+    assert metadata["dagster/row_count"] == 1
+    assert "GB" in metadata["preview"].md_str
+
+
 def test_one_step_can_be_called_alone(run: RunDirectory) -> None:
     """Called directly, a step lands exactly the rows that changed in its partition."""
     context = dg.build_asset_context(partition_key=SECOND_DAY)
@@ -354,3 +369,16 @@ def test_the_services_listen_on_loopback_alone(services: Dagster) -> None:
         if connection.status == psutil.CONN_LISTEN
     }
     assert {ip.removeprefix("::ffff:") for ip in listening} == {"127.0.0.1"}
+
+
+def test_another_dagster_of_the_caller_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No Dagster or dbt setting of the caller reaches the services, such as its own instance."""
+    theirs = {"DAGSTER_WEBSERVER_PORT": "1", "DAGSTER_CURRENT_IMAGE": "x", "DBT_TARGET": "prod"}
+    for name, value in {**theirs, "DAGSTER_HOME": "/nonexistent"}.items():
+        monkeypatch.setenv(name, value)
+    environment = dagster_environment(RunSettings(RunDirectory(tmp_path), "sqlite:////shop.db"))
+    assert not theirs.keys() & environment.keys()
+    assert environment["DAGSTER_HOME"] == str(tmp_path / "tool")
+    assert "127.0.0.1" in environment["no_proxy"].split(",")

@@ -59,7 +59,16 @@ def test_there_is_a_page_for_everything(site: Path) -> None:
     """The site has exactly the pages of its navigation."""
     evidence = ["conformance", "benchmarks", "extract", "dbt", "faults", "method"]
     assert {file.parent.relative_to(site).as_posix() for file in site.rglob("index.html")} == {
-        *(".", "side-by-side", "specification", "data-sets", "where-things-are", "fifth-tool"),
+        *(
+            ".",
+            "side-by-side",
+            "specification",
+            "data-sets",
+            "source-databases",
+            "reading",
+            "where-things-are",
+            "fifth-tool",
+        ),
         *(f"evidence/{name}" for name in evidence),
         *(f"tools/{tool.name}" for tool in tools()),
     }

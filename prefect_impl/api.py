@@ -26,7 +26,9 @@ class PrefectApi:
     """A client of the server at an address such as ``http://127.0.0.1:4200``."""
 
     def __init__(self, address: str, auth: tuple[str, str]) -> None:
-        self._client = httpx.Client(base_url=f"{address}/api", auth=auth, timeout=60)
+        self._client = httpx.Client(
+            base_url=f"{address}/api", auth=auth, timeout=60, trust_env=False
+        )
 
     def close(self) -> None:
         """Close the connections."""

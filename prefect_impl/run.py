@@ -17,6 +17,7 @@ from uuid import uuid4
 
 import httpx
 
+sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH leaves it out
 from api import POLL_SECONDS, STATES, PrefectApi
 from constants import (
     BACKFILL_DEPLOYMENT,
@@ -28,7 +29,8 @@ from constants import (
 )
 from ecommerce_pipeline.context import RunSettings
 from ecommerce_pipeline.errors import PipelineError
-from ecommerce_pipeline.execution.processes import free_port, inherited_environment, wait_until
+from ecommerce_pipeline.execution.environment import stated_environment
+from ecommerce_pipeline.execution.processes import free_port, wait_until
 from ecommerce_pipeline.harness.command_line import main
 from ecommerce_pipeline.harness.services import RESTARTS, Service, run_to_end
 from ecommerce_pipeline.harness.variant import shared_step_server
@@ -232,10 +234,10 @@ def prefect_environment(settings: RunSettings, address: str, auth: str) -> dict[
     """
     home = settings.run.tool_home
     host, port = address.removeprefix("http://").split(":")
-    pipeline_settings = {"PIPELINE_SLACK_WEBHOOK_URL", *settings.to_environment()}
+    settings_read_there = {"PIPELINE_SLACK_WEBHOOK_URL", *settings.to_environment()}
+    stated = stated_environment()
     return {
-        **inherited_environment(without=pipeline_settings),
-        "DO_NOT_TRACK": "1",
+        **{name: stated[name] for name in stated.keys() - settings_read_there},
         "PREFECT_API_AUTH_STRING": auth,
         "PREFECT_API_URL": f"{address}/api",
         # Prefect's minimum; the default of 180 s is longer than the automation's SILENCE_SECONDS.

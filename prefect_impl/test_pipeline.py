@@ -30,6 +30,7 @@ import deployment
 import noop
 import pipeline as module
 from constants import PIPELINE_DEPLOYMENT, PIPELINE_FLOW, WAREHOUSE, WORK_POOL
+from ecommerce_pipeline.context import RunSettings
 from ecommerce_pipeline.datasets import load_dataset
 from ecommerce_pipeline.execution import step_server
 from ecommerce_pipeline.execution.processes import free_port, wait_until
@@ -47,6 +48,7 @@ from pipeline import (
     task_options,
 )
 from pipeline_verification.harness.control import advance_source, fill_source
+from run import prefect_environment
 
 FIRST_DAY, SECOND_DAY, NO_OP_DAY = "2025-01-01", "2025-01-02", "2025-01-03"
 TERMINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
@@ -326,3 +328,21 @@ def test_a_deployment_has_schedule_limits_and_settings(
     context = step_context(DataInterval.parse(FIRST_DAY))
     assert context.run == RunDirectory(tmp_path)
     assert context.source_url == "postgresql://reader:secret@db/shop"
+
+
+def test_another_prefect_of_the_caller_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No Prefect or dbt setting of the caller reaches the services, such as its own database."""
+    theirs = {
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": "sqlite+aiosqlite:////nonexistent/theirs.db",
+        "PREFECT_PROFILE": "theirs",
+        "DBT_TARGET": "prod",
+    }
+    for name, value in theirs.items():
+        monkeypatch.setenv(name, value)
+    settings = RunSettings(RunDirectory(tmp_path), "sqlite:////srv/shop.db")
+    environment = prefect_environment(settings, "http://127.0.0.1:4200", "admin:secret")
+    assert not theirs.keys() & environment.keys()
+    assert environment["PREFECT_HOME"] == str(tmp_path / "tool")
+    assert "127.0.0.1" in environment["no_proxy"].split(",")

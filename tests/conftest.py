@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ecommerce_pipeline.execution import step_server
+from ecommerce_pipeline.execution import environment, step_server
 from ecommerce_pipeline.harness.postgres_server import running_server
 from support import crash_points
 
@@ -38,6 +38,7 @@ def step_server_environment() -> Iterator[dict[str, str]]:
         with pytest.MonkeyPatch.context() as patch:
             for name, value in crash_points.environment().items():
                 patch.setenv(name, value)
+            patch.setattr(environment, "PASSED_ON", (*environment.PASSED_ON, "PYTHONPATH"))
             address = stack.enter_context(step_server.running())
         yield {step_server.ENVIRONMENT_VARIABLE: str(address)}
 

@@ -8,6 +8,15 @@
 {%- endmacro %}
 
 
+{#- The start of the newest loaded interval; of several with its end, the latest. -#}
+{% macro logical_start() -%}
+    (
+        select max(interval_start) from {{ source('raw', 'loaded_intervals') }}
+        where interval_end = {{ logical_time() }}
+    )
+{%- endmacro %}
+
+
 {#-
     When a snapshot closes the version of a deleted row. dbt finds the macro by its name, in place of
     the adapter's own, which takes the wall clock.

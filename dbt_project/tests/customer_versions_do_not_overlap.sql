@@ -1,7 +1,4 @@
-{#-
-    A customer that was deleted and returns with an `updated_at` from before the deletion gets a
-    version that overlaps the closed one. Delete the wrong version from the snapshot by hand.
--#}
+{#- Versions of one customer that overlap, or that end before they begin. -#}
 with
 
 versions as (

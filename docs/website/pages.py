@@ -15,6 +15,7 @@ from ecommerce_pipeline.errors import PipelineError
 from pipeline_verification.harness.environments import ROOT
 from website.diagram import diagram
 from website.evidence import Evidence
+from website.random_kills import RandomKills
 from website.results import Results
 from website.snippets import Snippet, headings, section, snippet, with_lists_apart
 from website.tools import Tool, tools
@@ -59,6 +60,7 @@ class Site:
         self._environment.globals.update(
             tools=self._tools,
             evidence=Evidence(self._evidence, self._tools),
+            random_kills=RandomKills(self._tools),
             diagram=diagram,
             side_by_side=self._side_by_side,
             readme=self._readme,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.run_directory import RunDirectory
 
 DEFAULT_MAX_STALENESS = timedelta(hours=48)
+DEFAULT_MAX_KEY_LOSS = 0.5
+DEFAULT_KEY_SNAPSHOT_ROWS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,29 +29,33 @@ class RunSettings:
         source_url: the source database, ``sqlite:///PATH`` or ``postgresql://…``.
         max_staleness: how old the newest source row may be at an interval's end.
         slack_webhook_url: where notifications go; None appends them to ``notifications.jsonl``.
+        lookback: how many earlier intervals are extracted again with each one, for rows that the
+            source committed late.
+        max_key_loss: the share of a table's keys, from 0 to 1, that may disappear from the source
+            in one interval; more is refused.
+        key_snapshot_rows: the keys of a table with more rows than this are not read whole; its
+            deleted rows are found by counting.
     """
 
     run: RunDirectory
     source_url: str = field(repr=False)
     max_staleness: timedelta = DEFAULT_MAX_STALENESS
     slack_webhook_url: str | None = field(default=None, repr=False)
+    lookback: int = 0
+    max_key_loss: float = DEFAULT_MAX_KEY_LOSS
+    key_snapshot_rows: int = DEFAULT_KEY_SNAPSHOT_ROWS
 
     def context(self, interval: DataInterval) -> StepContext:
         """What the steps of one interval are given."""
-        return StepContext(
-            run=self.run,
-            interval=interval,
-            source_url=self.source_url,
-            max_staleness=self.max_staleness,
-            slack_webhook_url=self.slack_webhook_url,
-        )
+        return StepContext(interval=interval, **_values(self))
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> RunSettings:
         """Read the settings that a variant passes by environment.
 
         ``PIPELINE_RUN_DIR`` (required), ``PIPELINE_SOURCE_URL`` (default: the run folder's
-        ``source.db``), ``PIPELINE_MAX_STALENESS_HOURS`` and ``PIPELINE_SLACK_WEBHOOK_URL``.
+        ``source.db``), ``PIPELINE_MAX_STALENESS_HOURS``, ``PIPELINE_SLACK_WEBHOOK_URL``,
+        ``PIPELINE_LOOKBACK``, ``PIPELINE_MAX_KEY_LOSS`` and ``PIPELINE_KEY_SNAPSHOT_ROWS``.
 
         Raises:
             PipelineError: a setting is missing or malformed.
@@ -60,6 +66,11 @@ class RunSettings:
             source_url=environment.get("PIPELINE_SOURCE_URL") or f"sqlite:///{run.source_file}",
             max_staleness=_max_staleness(environment),
             slack_webhook_url=environment.get("PIPELINE_SLACK_WEBHOOK_URL") or None,
+            lookback=_whole_number(environment, "PIPELINE_LOOKBACK", 0),
+            max_key_loss=_max_key_loss(environment),
+            key_snapshot_rows=_whole_number(
+                environment, "PIPELINE_KEY_SNAPSHOT_ROWS", DEFAULT_KEY_SNAPSHOT_ROWS
+            ),
         )
 
     def to_environment(self) -> dict[str, str]:
@@ -68,6 +79,9 @@ class RunSettings:
             "PIPELINE_RUN_DIR": str(self.run.path),
             "PIPELINE_SOURCE_URL": self.source_url,
             "PIPELINE_MAX_STALENESS_HOURS": str(self.max_staleness / timedelta(hours=1)),
+            "PIPELINE_LOOKBACK": str(self.lookback),
+            "PIPELINE_MAX_KEY_LOSS": str(self.max_key_loss),
+            "PIPELINE_KEY_SNAPSHOT_ROWS": str(self.key_snapshot_rows),
         }
         if self.slack_webhook_url:
             environment["PIPELINE_SLACK_WEBHOOK_URL"] = self.slack_webhook_url
@@ -80,6 +94,9 @@ class RunSettings:
             "source_url": self.source_url,
             "max_staleness_seconds": self.max_staleness.total_seconds(),
             "slack_webhook_url": self.slack_webhook_url,
+            "lookback": self.lookback,
+            "max_key_loss": self.max_key_loss,
+            "key_snapshot_rows": self.key_snapshot_rows,
         }
 
     @classmethod
@@ -90,6 +107,9 @@ class RunSettings:
             source_url=values["source_url"],
             max_staleness=timedelta(seconds=values["max_staleness_seconds"]),
             slack_webhook_url=values["slack_webhook_url"],
+            lookback=values["lookback"],
+            max_key_loss=values["max_key_loss"],
+            key_snapshot_rows=values["key_snapshot_rows"],
         )
 
 
@@ -102,11 +122,14 @@ class StepContext:
     source_url: str = field(repr=False)
     max_staleness: timedelta = DEFAULT_MAX_STALENESS
     slack_webhook_url: str | None = field(default=None, repr=False)
+    lookback: int = 0
+    max_key_loss: float = DEFAULT_MAX_KEY_LOSS
+    key_snapshot_rows: int = DEFAULT_KEY_SNAPSHOT_ROWS
 
     @property
     def settings(self) -> RunSettings:
         """The part that is the same for every interval."""
-        return RunSettings(self.run, self.source_url, self.max_staleness, self.slack_webhook_url)
+        return RunSettings(**_values(self))
 
     @classmethod
     def from_environment(
@@ -127,6 +150,11 @@ class StepContext:
     def from_json(cls, values: Mapping[str, Any]) -> StepContext:
         """The inverse of ``to_json``."""
         return RunSettings.from_json(values).context(DataInterval.parse(values["interval"]))
+
+
+def _values(settings: RunSettings | StepContext) -> dict[str, Any]:
+    """The fields that both classes have, by name."""
+    return {each.name: getattr(settings, each.name) for each in fields(RunSettings)}
 
 
 def _required(environment: Mapping[str, str], name: str) -> str:
@@ -151,3 +179,30 @@ def _max_staleness(environment: Mapping[str, str]) -> timedelta:
             "set it to one, such as 48",
         ) from None
     return timedelta(hours=hours)
+
+
+def _max_key_loss(environment: Mapping[str, str]) -> float:
+    text = environment.get("PIPELINE_MAX_KEY_LOSS")
+    if text is None:
+        return DEFAULT_MAX_KEY_LOSS
+    try:
+        share = float(text)
+        if not 0 <= share <= 1:  # also false for NaN
+            raise ValueError(text)
+    except ValueError:
+        raise PipelineError(
+            f"PIPELINE_MAX_KEY_LOSS={text!r} is not a share from 0 to 1",
+            "set it to one, such as 0.5; 1 allows any loss",
+        ) from None
+    return share
+
+
+def _whole_number(environment: Mapping[str, str], name: str, default: int) -> int:
+    text = environment.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdecimal() and len(text) < 19):
+        raise PipelineError(
+            f"{name}={text!r} is not a whole number from 0 on", f"set it to one, such as {default}"
+        )
+    return int(text)

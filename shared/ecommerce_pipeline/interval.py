@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
@@ -65,6 +65,18 @@ class DataInterval:
                 "write it as 2025-01-31 or 2025-01-31T00:00:00Z/2025-02-01T00:00:00Z",
             ) from None
 
+    def preceding(self, count: int) -> list[DataInterval]:
+        """The ``count`` intervals of the same length that end where the next begins, in order.
+
+        Those that would begin before the calendar's first year are left out.
+        """
+        length = self.end - self.start
+        possible = min(count, (self.start - datetime.min.replace(tzinfo=UTC)) // length)
+        return [
+            DataInterval(self.start - back * length, self.end - back * length)
+            for back in range(possible, 0, -1)
+        ]
+
     @property
     def label(self) -> str:
         """A short name that is safe in a path: ``2025-01-31`` for a whole day, else both ends."""
@@ -80,6 +92,34 @@ class DataInterval:
 
     def __contains__(self, moment: datetime) -> bool:
         return self.start <= moment < self.end
+
+
+def merged(intervals: Iterable[DataInterval]) -> list[DataInterval]:
+    """The time that the intervals cover, as few intervals as possible, in order."""
+    ranges: list[DataInterval] = []
+    for interval in sorted(intervals):
+        if ranges and interval.start <= ranges[-1].end:
+            ranges[-1] = DataInterval(ranges[-1].start, max(ranges[-1].end, interval.end))
+        else:
+            ranges.append(interval)
+    return ranges
+
+
+def uncovered(intervals: Iterable[DataInterval], by: Iterable[DataInterval]) -> list[DataInterval]:
+    """The time that the intervals cover and those of ``by`` do not, in order."""
+    missing = []
+    covered = merged(by)
+    for interval in merged(intervals):
+        start = interval.start
+        for each in covered:
+            if each.end <= start or each.start >= interval.end:
+                continue
+            if each.start > start:
+                missing.append(DataInterval(start, each.start))
+            start = each.end
+        if start < interval.end:
+            missing.append(DataInterval(start, interval.end))
+    return missing
 
 
 def parse_day(text: str) -> date:

@@ -29,6 +29,7 @@ class StepRun:
         started_at: when its last attempt started, UTC; None where it never did.
         ended_at: when its last attempt ended, UTC; None where it never did.
         rows: rows by table or model, from the step's own result.
+        warnings: what the step's own result warns of; empty where it warns of nothing.
     """
 
     name: str
@@ -38,6 +39,7 @@ class StepRun:
     started_at: datetime | None
     ended_at: datetime | None
     rows: Mapping[str, int] = field(default_factory=dict)
+    warnings: str = ""
 
 
 @dataclass(frozen=True, slots=True)

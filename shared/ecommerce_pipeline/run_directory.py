@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.files.lock import exclusive
 from ecommerce_pipeline.files.paths import remove
+from ecommerce_pipeline.files.permissions import PRIVATE_FOLDER
 from ecommerce_pipeline.interval import DataInterval
 
 
@@ -44,13 +46,18 @@ class RunDirectory:
         """The data of the PostgreSQL server that ``--source postgres`` starts."""
         return self.path / "postgres"
 
+    @property
+    def landing(self) -> Path:
+        """The folder of the landing files, with one folder for each table."""
+        return self.path / "landing"
+
     def landing_file(self, table: str, interval: DataInterval) -> Path:
         """The rows of one table in one interval; its sidecar has the suffix ``.json``."""
-        return self.path / "landing" / table / f"{interval.label}.parquet"
+        return self.landing / table / f"{interval.label}.parquet"
 
     def key_snapshot_file(self, table: str, interval: DataInterval) -> Path:
         """The keys that the source had when the interval was extracted."""
-        return self.path / "landing" / table / f"{interval.label}.keys.parquet"
+        return self.landing / table / f"{interval.label}.keys.parquet"
 
     @property
     def warehouse(self) -> Path:
@@ -131,7 +138,7 @@ class RunDirectory:
             PipelineError: it cannot be made.
         """
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
         except OSError as error:
             raise _unusable(self.path, "made", error) from error
 
@@ -154,7 +161,7 @@ class RunDirectory:
             )
 
     def clear(self) -> None:
-        """Remove what an earlier run left, and nothing that a run does not make.
+        """Remove what an earlier run left, and nothing that a run does not make; close the folder.
 
         Raises:
             PipelineError: a run or a step works here, the folder has files but no run record, so
@@ -169,6 +176,8 @@ class RunDirectory:
                         remove(found)
             except OSError as error:
                 raise _unusable(self.path, "emptied", error) from error
+            with contextlib.suppress(PermissionError):  # another user's, as a mounted volume may be
+                self.path.chmod(PRIVATE_FOLDER)
 
     def _holds_files(self) -> bool:
         locks = {self.lock, self.driver_lock, self.steps_lock}

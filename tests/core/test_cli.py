@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from ecommerce_pipeline.run_directory import RunDirectory
+from support import small_warehouse
+
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -88,3 +91,14 @@ def test_one_data_set_is_not_mixed_with_another(tmp_path: Path) -> None:
     assert refused.returncode == 1
     assert '"seed": 1' in refused.stderr
     assert '"seed": 2' in refused.stderr
+
+
+def test_the_published_version_is_printed(tmp_path: Path) -> None:
+    """The command published prints the folder of the current version, and only that."""
+    run = RunDirectory(tmp_path / "run")
+    refused = command("published", str(run.path))
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(f"error: nothing is published in {run.published}")
+    small_warehouse.publish_sample(run.path)
+    done = command("published", str(run.path))
+    assert done.stdout == f"{run.published_versions.resolve() / '000001'}\n"

@@ -14,7 +14,7 @@ import pytest
 
 from ecommerce_pipeline.datasets import load_dataset
 from ecommerce_pipeline.harness import run_record
-from pipeline_verification.harness.control import fill_source
+from pipeline_verification.harness.control import advance_source, fill_source
 from pipeline_verification.harness.environments import ROOT
 
 
@@ -61,6 +61,69 @@ def test_a_run_is_resumed(run_dir: Path, step_server_environment: dict[str, str]
         ("interval", "2025-01-02T00:00:00Z/2025-01-03T00:00:00Z"),
     ]
     assert_equal_to_the_oracle(run_dir)
+
+
+def test_a_resumed_run_leaves_out_what_has_succeeded(
+    run_dir: Path, step_server_environment: dict[str, str]
+) -> None:
+    """Only intervals without success run again: the source is as it was at none of the others.
+
+    The state after SIGKILL: the second day has run, and the source has reached the third.
+    """
+    assert drive(run_dir, "--days", "2", **step_server_environment).returncode == 0
+    advance_source(f"sqlite:///{run_dir / 'source.db'}", load_dataset("synthetic"), "2025-01-03")
+    done = drive(run_dir, "--resume", "--days", "3", **step_server_environment)
+    assert done.returncode == 0, done.stderr
+    values = recorded(run_dir)
+    assert [next(iter(event.items())) for event in values["history"]][-2:] == [
+        ("advance", "2025-01-03"),
+        ("interval", "2025-01-03T00:00:00Z/2025-01-04T00:00:00Z"),
+    ]
+    assert len(values["history"]) == 6
+    assert [run["state"] for run in values["intervals"]] == ["success"] * 3
+    assert_equal_to_the_oracle(run_dir)
+    assert drive(run_dir, "--resume", "--days", "3", **step_server_environment).returncode == 0
+    assert recorded(run_dir)["history"] == values["history"]
+
+
+def test_another_data_set_is_not_resumed(
+    run_dir: Path, step_server_environment: dict[str, str]
+) -> None:
+    """--resume with another seed than the folder's is refused before anything runs."""
+    assert drive(run_dir, "--days", "1", **step_server_environment).returncode == 0
+    before = (run_dir / "run.json").read_bytes()
+    done = drive(run_dir, "--resume", "--days", "2", "--seed", "2", **step_server_environment)
+    assert done.returncode == 1
+    assert "was made with the data set synthetic, scale 1, seed 1, not with" in done.stderr
+    assert (run_dir / "run.json").read_bytes() == before
+
+
+def test_a_lookback_loads_what_was_committed_late(
+    run_dir: Path, tmp_path: Path, step_server_environment: dict[str, str]
+) -> None:
+    """Without --lookback the record, notification and dashboard warn; with it the row is there."""
+    path = tmp_path / "shop.db"
+    fill_source(f"sqlite:///{path}", load_dataset("synthetic"), "2025-01-02")
+    options = ["--dataset", "none", "--source", f"sqlite:///{path}", "--start", "2025-01-01"]
+    assert drive(run_dir, *options, "--days", "1", **step_server_environment).returncode == 0
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE products SET updated_at = 1735725600000000 WHERE id = 1")
+        connection.execute(
+            "INSERT INTO products SELECT 99999, sku, name, category, price_cents, created_at,"
+            " updated_at FROM products WHERE id = 1"
+        )
+    warning = "the source has rows of products that are not loaded"
+    resumed = [*options, "--resume", "--days", "2"]
+    assert drive(run_dir, *resumed, **step_server_environment).returncode == 0
+    steps = {step["name"]: step for step in recorded(run_dir)["intervals"][-1]["steps"]}
+    assert warning in steps["load_raw"]["warnings"]
+    assert warning in (run_dir / "notifications.jsonl").read_text().splitlines()[-1]
+    assert warning in (run_dir / "dashboard" / "index.html").read_text()
+    resumed = [*options, "--resume", "--days", "3", "--lookback", "2"]
+    assert drive(run_dir, *resumed, **step_server_environment).returncode == 0
+    steps = {step["name"]: step for step in recorded(run_dir)["intervals"][-1]["steps"]}
+    assert steps["load_raw"]["warnings"] == ""
+    assert warning not in (run_dir / "dashboard" / "index.html").read_text()
 
 
 def test_a_backfill_advances_to_the_end_first(

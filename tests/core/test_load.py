@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -70,7 +71,7 @@ def load(folder: Path, intervals: Sequence[DataInterval]) -> Rows:
     """Load the intervals in this order; every row of raw but the note of what was loaded."""
     for interval in intervals:
         steps.resolve("load_raw")(context(folder, interval))
-    names = [*(table.name for table in TABLES), "current_customer_keys"]
+    names = [f"{kind}{table.name}" for table in TABLES for kind in ("", "deleted_")]
     with duckdb.connect(str(RunDirectory(folder).warehouse), read_only=True) as connection:
         return {
             name: connection.execute(f'SELECT * FROM raw."{name}" ORDER BY ALL').fetchall()
@@ -100,6 +101,14 @@ def test_order_repeats_and_cuts_do_not_matter(
     """Intervals loaded in any order, repeatedly, or in parts leave equal raw tables."""
     with fresh_warehouse(landed) as folder:
         assert load(folder, order) == expected
+
+
+def test_a_folder_that_looks_like_a_partition(landed: Path, expected: Rows, tmp_path: Path) -> None:
+    """Below folders named key=value, the landed columns of those names are loaded as they are."""
+    folder = tmp_path / "country=DE" / "status=delivered" / "id=7"
+    folder.mkdir(parents=True)
+    shutil.copytree(landed / "landing", folder / "landing")
+    assert load(folder, DAYS) == expected
 
 
 def test_a_later_interval_changes_what_an_earlier_one_brought(expected: Rows) -> None:
@@ -137,31 +146,47 @@ def write_page_views(folder: Path, hour: int, versions: Sequence[Version]) -> No
         path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(pa.Table.from_pylist(content, table.arrow_schema), path)
         keys = path.with_suffix(".keys.parquet")
-        pq.write_table(key_schema(table).empty_table(), keys)
+        landed = pq.read_table(path).select(key_schema(table).names)
+        key_count = landed.num_rows
+        pq.write_table(landed, keys)
         sidecar = Sidecar(
             table=table.name,
             interval=interval,
             file=FileDigest.of(path, len(content)),
             sums={},
             extracted_at=datetime.now(UTC),
-            key_snapshot=FileDigest.of(keys, 0),
+            source_rows=len(content),
+            key_snapshot=FileDigest.of(keys, key_count),
         )
         write_sidecar(path, sidecar, table.arrow_schema)
 
 
 @settings(max_examples=20)
-@given(batches=st.lists(st.lists(VERSIONS, max_size=4), min_size=2, max_size=3))
-def test_ties_are_broken_by_content(batches: list[list[Version]]) -> None:
+@given(versions=st.lists(VERSIONS, min_size=1, max_size=4), data=st.data())
+def test_ties_within_a_file_are_broken_by_content(
+    versions: list[Version], data: st.DataObject
+) -> None:
     """Of rows with one key and one time, NULLs among them, the same wins in any order."""
-    hours = [
-        DataInterval(START + timedelta(hours=hour), START + timedelta(hours=hour + 1))
-        for hour in range(len(batches))
-    ]
-    with tempfile.TemporaryDirectory() as name:
-        for hour, versions in enumerate(batches):
-            write_page_views(Path(name), hour, versions)
-        with fresh_warehouse(Path(name)) as one, fresh_warehouse(Path(name)) as other:
-            assert load(one, hours)["page_views"] == load(other, hours[::-1])["page_views"]
+    shuffled = data.draw(st.permutations(versions))
+    hour = [DataInterval(START, START + HOUR)]
+    kept = []
+    for rows in (versions, shuffled):
+        with tempfile.TemporaryDirectory() as name:
+            write_page_views(Path(name), 0, rows)
+            with fresh_warehouse(Path(name)) as folder:
+                kept.append(load(folder, hour)["page_views"])
+    assert kept[0] == kept[1]
+
+
+@pytest.mark.parametrize("corrected", [("a", 1, "x", 5), ("a", None, None, 5), ("a", 3, "y", 5)])
+def test_a_correction_without_a_new_time_wins(tmp_path: Path, corrected: Version) -> None:
+    """When an interval is extracted again, its rows replace those with the same updated_at."""
+    hour = DataInterval(START, START + HOUR)
+    write_page_views(tmp_path, 0, [("a", 2, "xx", 5)])
+    load(tmp_path, [hour])
+    write_page_views(tmp_path, 0, [corrected])
+    ((_, user, _, referrer, *_),) = load(tmp_path, [hour])["page_views"]
+    assert (user, referrer) == corrected[1:3]
 
 
 @settings(max_examples=20)

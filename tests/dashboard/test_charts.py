@@ -67,3 +67,29 @@ def test_the_dates_name_the_first_and_the_last_period() -> None:
     assert years is not None
     assert [label for *_, label in month.dates] == ["1 Jan", "11 Jan", "21 Jan", "31 Jan"]
     assert [label for *_, label in years.dates] == ["Jan 2025", "Jul 2026", "Feb 2028"]
+
+
+@pytest.mark.parametrize("days", range(1, 46))
+def test_the_labels_of_columns_are_equally_far_apart(days: int) -> None:
+    """From the first column on, every n-th is labelled, four at most, and the chart has the n."""
+    first = date(2025, 1, 1)
+    last = first + timedelta(days=days - 1)
+    chart = charts.revenue_chart({first: Decimal(1), last: Decimal(1)})
+    assert chart is not None
+    step = chart.label_step
+    expected = [first + timedelta(days=n) for n in range(0, days, step)]
+    assert [label for *_, label in chart.dates] == [f"{day.day} {day:%b}" for day in expected]
+    assert len(expected) <= 4
+    assert step == 1 or 3 * (step - 1) < days - 1
+
+
+def test_the_label_of_each_column_is_below_it() -> None:
+    """A label is at the middle of the column of its day."""
+    days = [date(2025, 1, 1) + timedelta(days=n) for n in range(5)]
+    chart = charts.revenue_chart(dict.fromkeys(days, Decimal(1)))
+    assert chart is not None
+    assert [(place, label) for place, _, label in chart.dates] == [
+        (10, "1 Jan"),
+        (50, "3 Jan"),
+        (90, "5 Jan"),
+    ]

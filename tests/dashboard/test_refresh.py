@@ -12,6 +12,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from ecommerce_pipeline.context import StepContext
@@ -23,13 +24,20 @@ from ecommerce_pipeline.steps.publish import publish
 from support import crash_points, small_warehouse
 
 CHILD = """
-import sys
+import resource, sys
 from pathlib import Path
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.steps.dashboard import refresh_dashboard
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.run_directory import RunDirectory
-refresh_dashboard(StepContext(RunDirectory(Path(sys.argv[1])), DataInterval.parse(sys.argv[2]), "sqlite://"))
+from ecommerce_pipeline.errors import PipelineError
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), int(sys.argv[3])))
+context = StepContext(RunDirectory(Path(sys.argv[1])), DataInterval.parse(sys.argv[2]), "sqlite://")
+for _ in range(2):
+    try:
+        refresh_dashboard(context)
+    except PipelineError as error:
+        print(error)
 """
 
 
@@ -151,13 +159,146 @@ def test_an_unknown_status_is_listed_last(tmp_path: Path) -> None:
     assert statuses == ["pending", "cancelled", "abandoned"]
 
 
+@pytest.mark.parametrize(
+    ("days", "heading"),
+    [
+        (4, "by day; best"),
+        (5, "by day, dated every 2 days; best"),
+        (31, "by day, dated every 10 days; best"),
+        (46, "by day; best"),
+    ],
+)
+def test_the_page_says_which_columns_are_dated(tmp_path: Path, days: int, heading: str) -> None:
+    """Where not every column has its date below it, the heading says at what distance they are."""
+    first = date(2025, 1, 1)
+    last = first + timedelta(days=days - 1)
+    assert heading in made_from(tmp_path, revenue((first, "a", "1.00"), (last, "a", "1.00")))
+
+
+STRANGE_DATES = {
+    "20250-01-01": "20250-01-01",
+    "0044-03-15 (BC)": "0044-03-15 (BC)",
+    "0001-01-01": "1 Jan 0001",
+    "1899-12-31": "31 Dec 1899",
+    "9999-12-31": "31 Dec 9999",
+    "infinity": "infinity",
+    "-infinity": "-infinity",
+}
+
+
+def with_an_order_on(run: RunDirectory, day: str) -> None:
+    """The sample, and an order of 5.00 by customer 2 on a day that only DuckDB may have."""
+    small_warehouse.create(run.warehouse)
+    with duckdb.connect(run.warehouse) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute(
+            "INSERT INTO marts.fct_orders"
+            " SELECT 5, 2, 'pending', $1::DATE, $1::DATE, 5, 0, 5, 1, updated_at"
+            " FROM marts.fct_orders WHERE order_id = 4",
+            [day],
+        )
+        connection.execute(
+            "INSERT INTO marts.daily_revenue_by_category VALUES (?::DATE, 'unknown', 5, 1, 1)",
+            [day],
+        )
+        connection.execute(
+            "UPDATE marts.dim_customers SET last_order_at = ?::DATE WHERE customer_id = 2", [day]
+        )
+
+
+@pytest.mark.parametrize(("day", "written"), STRANGE_DATES.items())
+def test_a_day_far_from_the_others_is_counted_and_named(
+    tmp_path: Path, day: str, written: str
+) -> None:
+    """Revenue on any day is in the totals; far from the others, a note names it."""
+    run = RunDirectory(tmp_path / "run")
+    with_an_order_on(run, day)
+    context = StepContext(run, small_warehouse.INTERVAL, "sqlite://")
+    publish(context)
+    refresh_dashboard(context)
+    text = text_of(run.dashboard)
+    assert "Revenue $1,239.45" in text
+    assert f"last {written}" in text
+    assert (
+        "Not in the chart: $5.00 on 1 day before 1 Jan 1995 or after 5 Jan 2026,"
+        f" {written}. The totals include it."
+    ) in text
+    assert "by day; best 1 Jan 2025: $1,234.15" in text
+    assert run.dashboard.stat().st_size < 60_000
+
+
+def test_several_days_far_from_the_others_are_summed(tmp_path: Path) -> None:
+    """The note counts the days that the chart leaves out, and names the first."""
+    text = made_from(
+        tmp_path,
+        revenue(
+            (date(1, 1, 1), "a", "1.00"),
+            (date(1994, 12, 31), "a", "2.00"),
+            (date(1995, 1, 1), "a", "4.00"),
+            (date(2025, 1, 3), "a", "8.00"),
+            (date(2026, 1, 6), "a", "16.00"),
+        ),
+    )
+    assert "Not in the chart: $19.00 on 3 days before 1 Jan 1995 or after 5 Jan 2026" in text
+    assert ", such as 1 Jan 0001. The totals include it." in text
+    assert "Revenue $31.00" in text
+    assert "by month; best Jan 2025" not in text  # a period is named by its days
+    assert "1 Jan 2025 to 3 Jan 2025 $8.00" in text
+
+
+def test_revenue_far_from_the_interval_alone_has_no_chart(tmp_path: Path) -> None:
+    """Where every day is in the far future, the note stands alone."""
+    text = made_from(tmp_path, revenue((date(2225, 1, 3), "a", "8.00")))
+    assert "Revenue over time Not in the chart: $8.00 on 1 day" in text
+    assert "No revenue yet" not in text
+
+
+def test_old_revenue_alone_has_a_chart(tmp_path: Path) -> None:
+    """The chart goes back from the newest day, however long before the interval that was."""
+    text = made_from(tmp_path, revenue((date(1960, 5, 4), "a", "8.00")))
+    assert "by day; best 4 May 1960: $8.00" in text
+    assert "Not in the chart" not in text
+
+
+def test_blank_texts_are_named(tmp_path: Path) -> None:
+    """A blank category and status are shown as such; a customer with a blank name by the number."""
+    order = small_warehouse.order(1, 1, " ", small_warehouse.moment(3, 1), "1.00")
+    text = made_from(
+        tmp_path,
+        {
+            **revenue((date(2025, 1, 3), "", "2.00"), (date(2025, 1, 3), "\u200b", "1.00")),
+            "marts.fct_orders": [order],
+            "marts.dim_customers": [small_warehouse.customer(7, " ", "\t", 1, "1.00")],
+        },
+    )
+    assert "Share (blank) $2.00 66.7% (blank) $1.00 33.3%" in text
+    assert "Customer 7 1 order, last 3 Jan 2025" in text
+    assert "(blank) 1 100.0%" in text
+
+
+def test_no_text_reorders_or_hides_the_page(tmp_path: Path) -> None:
+    """Direction overrides and control characters in any text of the data are shown as codes."""
+    nasty = "\u202eevil\x1b\u2069"
+    order = small_warehouse.order(1, 1, nasty, small_warehouse.moment(3, 1), "1.00")
+    text = made_from(
+        tmp_path,
+        {
+            **revenue((date(2025, 1, 3), nasty, "2.00")),
+            "marts.fct_orders": [order],
+            "marts.dim_customers": [small_warehouse.customer(7, nasty, nasty, 1, "1.00")],
+        },
+    )
+    assert not set(nasty) - set("evil") & set((tmp_path / "run/dashboard/index.html").read_text())
+    assert text.count("[U+202E]evil[U+001B][U+2069]") == 5  # the status also in its bar's title
+
+
 @pytest.mark.parametrize("moment", ["before_rename", "after_rename"])
 def test_a_killed_refresh_leaves_a_whole_page(context: StepContext, moment: str) -> None:
     """SIGKILL at either side of the rename leaves a whole page; the next run clears the rest."""
     context.run.dashboard.parent.mkdir()
     context.run.dashboard.write_text("the page before")
     child = subprocess.run(
-        [sys.executable, "-c", CHILD, str(context.run.path), str(context.interval)],
+        [sys.executable, "-c", CHILD, str(context.run.path), str(context.interval), "1000000"],
         env={**os.environ, **crash_points.environment(f"dashboard:{moment}")},
         check=False,
     )
@@ -177,6 +318,24 @@ def test_a_failed_refresh_keeps_the_page(context: StepContext) -> None:
     with pytest.raises(PipelineError, match=r"nothing is published in .*; run the step publish"):
         refresh_dashboard(context)
     assert context.run.dashboard.read_bytes() == before
+
+
+def test_a_full_disk_keeps_the_page(context: StepContext) -> None:
+    """Where the page may not grow, each attempt ends in one line, and the previous page stays."""
+    refresh_dashboard(context)
+    before = context.run.dashboard.read_bytes()
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, str(context.run.path), str(context.interval), "5000"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    refused = f"the dashboard {context.run.dashboard} could not be replaced and is as it was: "
+    assert [line.startswith(refused) for line in done.stdout.splitlines()] == [True, True]
+    assert "File too large" in done.stdout
+    assert {path.name: path.read_bytes() for path in context.run.dashboard.parent.iterdir()} == {
+        "index.html": before
+    }
 
 
 def test_an_unwritable_page_is_named(context: StepContext) -> None:

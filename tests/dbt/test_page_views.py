@@ -76,3 +76,21 @@ def test_an_unchanged_page_view_is_left_alone(shop: Shop) -> None:
     before = shop.query(rows)
     shop.build()
     assert shop.query(rows) == before
+
+
+def test_a_deleted_page_view_leaves_the_mart(shop: Shop) -> None:
+    """A page view that the source has deleted is removed; one that returns is back."""
+    for session in ("kept", "gone"):
+        shop.load("page_views", {"session_id": session})
+    shop.loaded("2025-01-01")
+    shop.build("2025-01-01")
+    shop.execute(
+        "INSERT INTO raw.deleted_page_views SELECT session_id, page_url, viewed_at"
+        " FROM raw.page_views WHERE session_id = 'gone'"
+    )
+    shop.build("2025-01-01")
+    sessions = "SELECT session_id FROM marts.fct_page_views ORDER BY ALL"
+    assert shop.query(sessions) == [("kept",)]
+    shop.execute("DELETE FROM raw.deleted_page_views")
+    shop.build("2025-01-01")
+    assert shop.query(sessions) == [("gone",), ("kept",)]

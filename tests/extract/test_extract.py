@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.result import StepResult
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.source import Source, TableChanges, connect
+from ecommerce_pipeline.source.checks import check_columns
 from ecommerce_pipeline.steps import extract
 from ecommerce_pipeline.steps.extract import extract_table
 from ecommerce_pipeline.storage import landing
@@ -146,7 +148,7 @@ def test_the_sidecar_says_what_was_landed(url: str, tmp_path: Path) -> None:
     }
     assert sidecar.file.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert sidecar.file.bytes == path.stat().st_size
-    assert sidecar.key_snapshot is None
+    assert (sidecar.source_rows, sidecar.key_snapshot.rows, sidecar.has_all_keys) == (3, 3, True)
     assert before <= sidecar.extracted_at <= datetime.now(UTC)
     schema = json.loads(path.with_suffix(".json").read_text())["schema"]
     assert schema[-1] == {
@@ -156,17 +158,45 @@ def test_the_sidecar_says_what_was_landed(url: str, tmp_path: Path) -> None:
     }
 
 
-def test_customers_come_with_all_keys(url: str, tmp_path: Path) -> None:
-    """The key snapshot holds every key of the source in order, also outside the interval."""
+def test_rows_come_with_all_keys(url: str, tmp_path: Path) -> None:
+    """The key snapshot has every key of the source in order, also outside the interval."""
     fill(url, {CUSTOMERS: [customer(5, NOON), customer(3, DAY.end), customer(-4, DAY.end)]})
     context = run(tmp_path / "run", url)
     extract_table(context, CUSTOMERS)
     keys = pq.read_table(context.run.key_snapshot_file("customers", DAY))
-    assert keys.equals(pa.table({"id": [-4, 3, 5]}, schema=landing.key_schema(CUSTOMERS)))
+    assert keys.schema == landing.key_schema(CUSTOMERS)
+    assert keys.to_pydict() == {"id": [-4, 3, 5], "updated_at": [DAY.end, DAY.end, NOON]}
     sidecar = landing.verify(CUSTOMERS, landed(context, CUSTOMERS))
-    assert sidecar.rows == 1
-    assert sidecar.key_snapshot is not None
-    assert sidecar.key_snapshot.rows == 3
+    assert (sidecar.rows, sidecar.source_rows, sidecar.has_all_keys) == (1, 3, True)
+
+
+def test_a_large_table_comes_with_its_later_keys(url: str, tmp_path: Path) -> None:
+    """Above the limit the key snapshot has only the rows updated at the interval's end or later."""
+    fill(url, {CUSTOMERS: [customer(5, NOON), customer(3, DAY.end), customer(-4, DAY.end)]})
+    context = replace(run(tmp_path / "run", url), key_snapshot_rows=2)
+    extract_table(context, CUSTOMERS)
+    keys = pq.read_table(context.run.key_snapshot_file("customers", DAY))
+    assert keys.to_pydict() == {"id": [-4, 3], "updated_at": [DAY.end, DAY.end]}
+    sidecar = landing.verify(CUSTOMERS, landed(context, CUSTOMERS))
+    assert (sidecar.rows, sidecar.source_rows, sidecar.has_all_keys) == (1, 3, False)
+
+
+def test_a_lookback_extracts_the_intervals_before_again(url: str, tmp_path: Path) -> None:
+    """Rows of an earlier interval that were committed late are landed; its keys stay as they were.
+
+    An interval that was never extracted is left out, since only its own run makes it whole.
+    """
+    fill(url, {CUSTOMERS: [customer(1, NOON)]})
+    first = run(tmp_path / "run", url)
+    extract_table(first, CUSTOMERS)
+    fill(url, {CUSTOMERS: [customer(2, NOON)]})
+    second = replace(first, interval=DataInterval(DAY.end, DAY.end + (DAY.end - DAY.start)))
+    result = extract_table(replace(second, lookback=3), CUSTOMERS)
+    assert result.details["lookback_intervals"] == 1
+    sidecar = landing.verify(CUSTOMERS, landed(first, CUSTOMERS))
+    assert (sidecar.rows, sidecar.key_snapshot.rows) == (2, 1)
+    assert pq.read_table(landed(first, CUSTOMERS))["id"].to_pylist() == [1, 2]
+    assert landing.verify(CUSTOMERS, landed(second, CUSTOMERS)).key_snapshot.rows == 2
 
 
 def test_rows_and_keys_are_of_one_moment(
@@ -174,10 +204,9 @@ def test_rows_and_keys_are_of_one_moment(
 ) -> None:
     """A customer who comes while the rows are read is neither among them nor among the keys."""
     fill(url, {CUSTOMERS: [customer(1, NOON)]})
-    check = extract.check_columns
 
     def meanwhile(source: Source, table: Table) -> tuple[str, ...]:
-        warnings = check(source, table)
+        warnings = check_columns(source, table)
         fill(url, {CUSTOMERS: [customer(2, NOON)]})
         return warnings
 
@@ -185,7 +214,7 @@ def test_rows_and_keys_are_of_one_moment(
     context = run(tmp_path / "run", url)
     assert extract_table(context, CUSTOMERS).rows == {"customers": 1}
     keys = pq.read_table(context.run.key_snapshot_file("customers", DAY))
-    assert keys.to_pydict() == {"id": [1]}
+    assert keys["id"].to_pylist() == [1]
 
 
 def test_a_repeat_gives_the_same_bytes(url: str, tmp_path: Path) -> None:
@@ -247,6 +276,8 @@ def test_missing_and_changed_columns_are_refused(url: str, tmp_path: Path) -> No
     execute(url, "DROP TABLE products")
     kind = "REAL" if url.startswith("sqlite") else "numeric(12,2)"
     number = "BIGINT" if url.startswith("sqlite") else "bigint"
+    text = "TEXT" if url.startswith("sqlite") else "text or character varying"
+    integer = "INTEGER" if url.startswith("sqlite") else "bigint, integer or smallint"
     stamp = "INTEGER" if url.startswith("sqlite") else "timestamptz"
     execute(
         url,
@@ -255,8 +286,8 @@ def test_missing_and_changed_columns_are_refused(url: str, tmp_path: Path) -> No
     )
     error = failure(run(tmp_path / "run", url), PRODUCTS)
     assert error.message == (
-        f"the source table products declares sku as {number}, not as text"
-        f" and has no column name and declares price_cents as {kind}, not as integer"
+        f"the source table products declares sku as {number}, not as {text}"
+        f" and has no column name and declares price_cents as {kind}, not as {integer}"
     )
     assert not error.retryable
 
@@ -269,7 +300,7 @@ def test_a_missing_table_is_refused(url: str, tmp_path: Path) -> None:
 
 
 def test_null_where_the_contract_forbids_it_is_refused(url: str, tmp_path: Path) -> None:
-    """NULL in a column that is never NULL is refused by column."""
+    """NULL in a column that is never NULL is refused by column and key."""
     fill(url, {})
     execute(url, "DROP TABLE products")
     stamp = "INTEGER" if url.startswith("sqlite") else "timestamptz"
@@ -281,7 +312,9 @@ def test_null_where_the_contract_forbids_it_is_refused(url: str, tmp_path: Path)
     )
     execute(url, f"INSERT INTO products VALUES (1, 's', 'n', '', NULL, {moment}, {moment})")
     error = failure(run(tmp_path / "run", url), PRODUCTS)
-    assert error.message == "products.price_cents holds NULL, which the contract forbids"
+    assert error.message == (
+        "products.price_cents holds NULL, which the contract forbids, in the row with id=1"
+    )
 
 
 def test_a_failure_keeps_what_was_landed(sqlite_url: str, tmp_path: Path) -> None:

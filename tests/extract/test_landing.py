@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -109,9 +110,7 @@ def test_a_file_that_breaks_the_contract_is_refused(
     """Even with the right checksum, other types or another number of rows are refused."""
     pq.write_table(rows, path)
     sidecar = landing.read_sidecar(path)
-    changed = landing.Sidecar(
-        "customers", sidecar.interval, FileDigest.of(path, recorded), {}, sidecar.extracted_at
-    )
+    changed = replace(sidecar, file=FileDigest.of(path, recorded))
     landing.write_sidecar(path, changed, rows.schema)
     with pytest.raises(PipelineError, match=what):
         landing.verify(CUSTOMERS, path)
@@ -121,9 +120,7 @@ def test_a_file_that_is_no_parquet_is_refused(path: Path) -> None:
     """Even with the right checksum, what cannot be read is refused."""
     path.write_bytes(b"PAR1 no Parquet PAR1")
     sidecar = landing.read_sidecar(path)
-    changed = landing.Sidecar(
-        "customers", sidecar.interval, FileDigest.of(path, 1), {}, sidecar.extracted_at
-    )
+    changed = replace(sidecar, file=FileDigest.of(path, 1))
     landing.write_sidecar(path, changed, CUSTOMERS.arrow_schema)
     with pytest.raises(PipelineError, match="is unreadable"):
         landing.verify(CUSTOMERS, path)

@@ -38,3 +38,12 @@ def test_every_part_fits_slack(step: str, reason: str, folder: int) -> None:
     assert len(body["text"]["text"]) <= 3000
     assert body["text"]["text"].endswith("```")
     assert len(footer["elements"][0]["text"]) <= 2000
+
+
+def test_no_text_reorders_or_hides_the_message() -> None:
+    """Direction overrides and control characters are shown as codes; lines stay lines."""
+    context = StepContext(RunDirectory(Path("/shop/\u202erun")), INTERVAL, "sqlite://")
+    made = slack_message.failure(context, "publish", "bad\nname \u202eevil\x1b[0m", RunSummary())
+    _, _, body, footer = made.blocks
+    assert body["text"]["text"] == "```bad\nname [U+202E]evil[U+001B][0m```"
+    assert "/shop/[U+202E]run/" in footer["elements"][0]["text"]

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import urllib.request
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
@@ -70,6 +71,20 @@ def fields(blocks: list[dict[str, Any]]) -> dict[str, str]:
     """The fields' values by name."""
     section = next(block for block in blocks if "fields" in block)
     return dict(field["text"][1:].split("*\n") for field in section["fields"])
+
+
+def test_a_webhook_that_needs_no_proxy_goes_through_none(
+    context: StepContext, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A webhook whose host is in no_proxy is posted to directly, any other through the proxy."""
+    monkeypatch.setattr(urllib.request, "_opener", None)  # keeps the variables of its first use
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # where nobody listens
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    notified = replace(context, slack_webhook_url=receiver.url)
+    assert notify.notify_success(notified).details == {"sent_to": "slack"}
+    monkeypatch.setenv("no_proxy", "elsewhere.example")
+    warning = notify.notify_success(notified).details["warning"]
+    assert "Slack cannot be reached: Connection refused" in str(warning)
 
 
 def test_a_success_posts_exactly_this(context: StepContext, receiver: Receiver) -> None:

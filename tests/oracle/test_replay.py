@@ -79,29 +79,42 @@ def test_extraction_sees_the_source_as_it_stands() -> None:
     assert replayed(*DAILY).loaded["orders", DataInterval.for_day(FIRST)] == 1
 
 
-def test_deleted_order_stays_loaded() -> None:
-    """Only customers are followed when the source deletes them; an order stays as last seen."""
-    assert replayed(*DAILY).raw["orders"]["status"].to_list() == ["shipped"]
-
-
-def test_deleted_customer_is_not_among_the_customers() -> None:
-    """A customer that the newest interval's extraction did not find is gone, though loaded."""
+def test_deleted_rows_stay_loaded_and_are_not_present() -> None:
+    """A row that the newest interval's extraction did not find is gone, though loaded."""
     result = replayed(*DAILY)
-    assert result.customers["id"].to_list() == [1]
+    assert result.raw["orders"]["status"].to_list() == ["shipped"]
+    assert result.present("orders").empty
+    assert result.deleted("orders")["id"].to_list() == [7]
+    assert result.present("customers")["id"].to_list() == [1]
     assert names(result) == {1: "Anna", 2: "Ben"}
 
 
 def test_older_interval_does_not_change_who_is_present() -> None:
     """An older interval that runs after a newer one leaves the newer one's key snapshot."""
     result = replayed(advance(SECOND), run(SECOND), advance(THIRD), run(FIRST))
-    assert result.current_customer_keys == {1, 2}
-    assert result.customers_as_of == DataInterval.for_day(SECOND)
+    assert result.deleted_keys["customers"] == set()
+    assert result.newest == DataInterval.for_day(SECOND)
+
+
+def test_older_interval_brings_rows_that_the_source_has_again() -> None:
+    """A row in an older interval's later extraction is present, whatever the newest one saw."""
+    dataset = ScriptedDataset(
+        {
+            FIRST: [changes("orders", {"id": 7, "updated_at": at(FIRST)})],
+            SECOND: [changes("orders", deleted=[{"id": 7}])],
+            THIRD: [changes("orders", {"id": 7, "updated_at": at(FIRST)})],
+        }
+    )
+    events = [advance(FIRST), run(FIRST), advance(SECOND), run(SECOND)]
+    assert replay(SourceState(dataset), events).present("orders").empty
+    later = [*events, advance(THIRD), run(FIRST)]
+    assert replay(SourceState(dataset), later).present("orders")["id"].to_list() == [7]
 
 
 def test_repeated_interval_looks_again_at_who_is_present() -> None:
     """When the newest interval runs again, the customers are those of its latest extraction."""
-    result = replayed(advance(SECOND), run(SECOND), advance(THIRD), run(SECOND))
-    assert result.current_customer_keys == {1}
+    events = (advance(SECOND), run(FIRST), run(SECOND), advance(THIRD), run(SECOND))
+    assert replayed(*events).deleted_keys["customers"] == {(2,)}
 
 
 @settings(max_examples=20)
@@ -111,7 +124,7 @@ def test_order_of_intervals_is_irrelevant(events: list[Event]) -> None:
     expected = replayed(advance(SECOND), run(FIRST), run(SECOND), run(THIRD))
     result = replayed(advance(SECOND), *events)
     assert names(result) == names(expected)
-    assert result.current_customer_keys == expected.current_customer_keys
+    assert result.deleted_keys == expected.deleted_keys
     assert result.loaded == expected.loaded
 
 
@@ -119,7 +132,7 @@ def test_no_event_leaves_nothing() -> None:
     """Before the first run every table is empty."""
     result = replayed()
     assert all(rows.empty for rows in result.raw.values())
-    assert result.customers.empty
+    assert result.present("customers").empty
 
 
 def test_source_without_data_set_cannot_advance() -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
+from ecommerce_pipeline.interval import DAY, DataInterval
 from pipeline_verification.conformance.scripted_dataset import Row, changes
 from pipeline_verification.oracle.keys import version_id
 from pipeline_verification.oracle.snapshot import CustomerVersions
@@ -19,7 +20,8 @@ def versions(*seen: tuple[datetime, list[Row]]) -> list[tuple[Any, ...]]:
     """Each version's customer, name, start and end after the customers were seen so."""
     history = CustomerVersions()
     for moment, customers in seen:
-        history.record(frame(changes("customers", *customers).upserts), moment)
+        day = DataInterval.for_day(moment.date() - DAY)
+        history.record(frame(changes("customers", *customers).upserts), day)
     rows = history.snap_customers().select(
         ["customer_id", "name", "dbt_valid_from", "dbt_valid_to"]
     )
@@ -65,11 +67,31 @@ def test_return_opens_a_new_version() -> None:
     ]
 
 
+def test_an_unchanged_return_is_valid_from_its_interval() -> None:
+    """A deleted customer who is back unchanged has a new version from that interval's start."""
+    assert versions((at(2), [ANN]), (at(3), []), (at(5), [ANN])) == [
+        (1, "Ann", at(1, 9), at(3)),
+        (1, "Ann", at(4), None),
+    ]
+
+
+def test_the_same_interval_again_undoes_a_deletion() -> None:
+    """When a repeated run of the newest interval finds the customer, no deletion is recorded."""
+    assert versions((at(2), [ANN]), (at(3), []), (at(3), [ANN])) == [(1, "Ann", at(1, 9), None)]
+
+
+def test_a_correction_without_a_new_time_replaces_the_version() -> None:
+    """A row that changed without a new updated_at makes no new version."""
+    corrected = {**ANN, "name": "Anne"}
+    assert versions((at(2), [ANN]), (at(2), [corrected])) == [(1, "Anne", at(1, 9), None)]
+
+
 def test_whole_version() -> None:
     """A version has the customer's columns, its key, and its times."""
     history = CustomerVersions()
     history.record(
-        frame(changes("customers", {**ANN, "email": "", "created_at": at(1)}).upserts), at(2)
+        frame(changes("customers", {**ANN, "email": "", "created_at": at(1)}).upserts),
+        DataInterval.for_day(date(2025, 1, 1)),
     )
     assert history.snap_customers().to_pylist() == [
         {

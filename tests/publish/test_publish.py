@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,8 +25,9 @@ from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.steps.publish import publish
-from ecommerce_pipeline.storage.published import Manifest, open_published
+from ecommerce_pipeline.storage.published import DATABASE, Manifest, open_published, resolve
 from pipeline_verification import compare
+from pipeline_verification.checks import published_parquet
 from support import crash_points, small_warehouse
 
 CHILD = """
@@ -162,12 +164,90 @@ def test_the_manifest_tells_every_change(context: StepContext, statement: str) -
     assert (context.run.published / "manifest.json").read_bytes() != first
 
 
-def test_only_the_current_and_the_previous_version_stay(context: StepContext) -> None:
-    """After any number of publications two versions are on the disk."""
-    for _ in range(4):
+def publish_often(context: StepContext, times: int) -> None:
+    for _ in range(times):
         publish(context)
-    assert versions(context) == ["000003", "000004"]
-    assert context.run.published.readlink() == Path(".published/000004")
+
+
+def replaced_before(context: StepContext, version: str, hours: float) -> None:
+    """Set when a version was replaced to so many hours before now."""
+    moment = time.time() - hours * 3600
+    os.utime(context.run.published_versions / version, (moment, moment))
+
+
+def test_a_version_is_kept_for_a_day_after_its_replacement(context: StepContext) -> None:
+    """A version goes once it was replaced 24 hours ago; the one before the current always stays."""
+    publish_often(context, 5)
+    assert versions(context) == ["000001", "000002", "000003", "000004", "000005"]
+    assert context.run.published.readlink() == Path(".published/000005")
+    for version, hours in (("000001", 24.1), ("000002", 23.9), ("000003", 100), ("000005", 100)):
+        replaced_before(context, version, hours)
+    publish(context)
+    assert versions(context) == ["000002", "000004", "000005", "000006"]
+
+
+def test_an_old_version_counts_from_its_replacement(context: StepContext) -> None:
+    """A version that was current for a week is kept for a day after it was replaced."""
+    publish(context)
+    replaced_before(context, "000001", 7 * 24)
+    publish_often(context, 3)
+    assert "000001" in versions(context)
+
+
+@pytest.mark.parametrize(
+    ("hours", "kept"),
+    [("0", ["000003", "000004"]), ("0.5", ["000002", "000003", "000004"])],
+)
+def test_how_long_versions_are_kept_can_be_set(
+    context: StepContext, monkeypatch: pytest.MonkeyPatch, hours: str, kept: list[str]
+) -> None:
+    """PIPELINE_PUBLISHED_KEEP_HOURS is the time; with 0 the current and the previous stay."""
+    monkeypatch.setenv("PIPELINE_PUBLISHED_KEEP_HOURS", hours)
+    publish_often(context, 3)
+    if "000001" in versions(context):
+        replaced_before(context, "000001", 0.6)
+    publish(context)
+    assert versions(context) == kept
+
+
+@pytest.mark.parametrize("hours", ["-1", "nan", "inf", "a day", ""])
+def test_a_time_that_is_none_is_refused(
+    context: StepContext, monkeypatch: pytest.MonkeyPatch, hours: str
+) -> None:
+    """A value that is no number of hours is refused by name, and nothing is published."""
+    monkeypatch.setenv("PIPELINE_PUBLISHED_KEEP_HOURS", hours)
+    with pytest.raises(PipelineError, match=f"PIPELINE_PUBLISHED_KEEP_HOURS={hours!r} is not"):
+        publish(context)
+    assert not context.run.published.exists()
+
+
+def test_a_full_disk_does_not_keep_expired_versions(context: StepContext) -> None:
+    """Expired versions go before a publication that may fail for want of their space."""
+    publish_often(context, 3)
+    replaced_before(context, "000001", 25)
+    assert in_a_child(context, file_size_limit=600).returncode == 1
+    assert versions(context) == ["000002", "000003"]
+
+
+def test_a_reader_of_a_resolved_version_keeps_its_files(context: StepContext) -> None:
+    """Who resolves the link once reads every file of that version, after many publications."""
+    publish(context)
+    version = resolve(context.run)
+    before = files(version)
+    for _ in range(3):
+        change(context, "DELETE FROM marts.fct_orders WHERE order_id = 1")
+        publish(context)
+    assert resolve(context.run).name == "000004"
+    assert files(version) == before
+
+
+def test_nothing_published_is_not_resolved(context: StepContext) -> None:
+    """Without a published copy, or where the link leads nowhere, there is no version to resolve."""
+    for _ in range(2):
+        with pytest.raises(PipelineError, match=r"nothing is published in .*; run the step publ"):
+            resolve(context.run)
+        context.run.published.unlink(missing_ok=True)
+        context.run.published.symlink_to(".published/000001")
 
 
 def test_a_run_folder_can_be_moved(context: StepContext, tmp_path: Path) -> None:
@@ -263,6 +343,18 @@ def test_a_folder_that_looks_like_a_pattern(context: StepContext, tmp_path: Path
     assert rows == [(4,)]
 
 
+def test_a_folder_that_looks_like_a_partition(context: StepContext, tmp_path: Path) -> None:
+    """Below folders named key=value, both forms of the copy keep the columns of those names."""
+    run = RunDirectory(tmp_path / "country=DE" / "status=test" / "category=x" / "order_count=9")
+    small_warehouse.create(run.warehouse)
+    publish(replace(context, run=run))
+    assert compare.compare(run.warehouse, run.published / DATABASE, schemas=["marts"]) == []
+    assert published_parquet(run) == []
+    with open_published(run) as copy:
+        rows = copy.connection.sql("SELECT status FROM marts.fct_orders ORDER BY order_id")
+        assert rows.fetchall() == [("delivered",), ("shipped",), ("cancelled",), ("pending",)]
+
+
 def test_a_half_built_version_is_not_taken_up(context: StepContext) -> None:
     """What a publication that was killed while it wrote left behind is in no later version."""
     leftover = context.run.published_versions / ".building" / "marts" / "half.parquet"
@@ -280,7 +372,7 @@ def test_publications_at_once_take_turns(context: StepContext) -> None:
         child.start()
     for child in children:
         child.join()
-    assert versions(context) == ["000002", "000003"]
+    assert versions(context) == ["000001", "000002", "000003"]
     assert Manifest.read(context.run.published).tables["marts.fct_orders"].rows == 4
 
 
@@ -295,7 +387,7 @@ def test_a_killed_publication_is_made_good(context: StepContext, moment: str) ->
 
     publish(context)
     assert Manifest.read(context.run.published).tables["marts.fct_orders"].rows == 3
-    assert len(versions(context)) == 2
+    assert versions(context) == ["000001", "000002", "000003"]
     assert not list(context.run.path.glob(".published.*"))
 
 

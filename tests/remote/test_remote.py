@@ -15,7 +15,7 @@ import pytest
 from ecommerce_pipeline.context import RunSettings
 from ecommerce_pipeline.datasets import load_dataset
 from ecommerce_pipeline.errors import PipelineError
-from ecommerce_pipeline.execution.processes import inherited_environment, wait_until
+from ecommerce_pipeline.execution.processes import wait_until
 from ecommerce_pipeline.files.lock import exclusive
 from ecommerce_pipeline.harness.variant import started
 from ecommerce_pipeline.interval_run import SUCCESS
@@ -120,16 +120,6 @@ def test_an_unknown_variant_and_a_missing_environment_are_named(
         environments.interpreter("luigi")
     with pytest.raises(PipelineError, match=r"of cron is missing.*nox -s cron"):
         environments.interpreter("cron")
-
-
-def test_children_may_compile_modules(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment for child processes lacks what keeps Python from caching modules."""
-    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
-    monkeypatch.setenv("KEPT", "1")
-    monkeypatch.setenv("LEFT_OUT", "1")
-    inherited = inherited_environment(without=["LEFT_OUT"])
-    assert inherited["KEPT"] == "1"
-    assert not {"PYTHONDONTWRITEBYTECODE", "LEFT_OUT"} & inherited.keys()
 
 
 def test_what_a_tree_uses_includes_its_children() -> None:

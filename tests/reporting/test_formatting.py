@@ -174,6 +174,38 @@ def test_dates_and_times_are_short() -> None:
     assert formatting.time(value) == "3 Jan 2025, 22:04 UTC"
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("Zoë 🧑\u200d🚀\nמשה\u200f", "Zoë 🧑\u200d🚀\nמשה\u200f"),
+        ("\u202edesrever\u202c", "[U+202E]desrever[U+202C]"),
+        ("a\u2066b\u2069c", "a[U+2066]b[U+2069]c"),
+        ("a\x1b[31m\x00\x7f\x85b", "a[U+001B][31m[U+0000][U+007F][U+0085]b"),
+        ("a\u2028b\u2029c", "a[U+2028]b[U+2029]c"),
+        ("\u202e", "[U+202E]"),
+    ],
+)
+def test_characters_that_reorder_or_hide_text_are_shown(value: str, text: str) -> None:
+    """Control characters and direction overrides are written as their code, other text as it is."""
+    assert formatting.text(value) == text
+
+
+@pytest.mark.parametrize(
+    "value", [None, "", " ", "\n\t", "\u200b\u00a0", "\ufeff", "\u3164", "\u2800"]
+)
+def test_a_text_that_nobody_could_see_is_named(value: str | None) -> None:
+    """NULL, the empty text and one without a visible character are replaced by a word."""
+    assert formatting.text(value) == "(blank)"
+    assert formatting.text(value, "Customer 7") == "Customer 7"
+
+
+def test_days_of_any_year_are_written() -> None:
+    """A year has four digits; a day that Python's calendar lacks is as DuckDB writes it."""
+    assert formatting.day(date(1, 1, 1)) == "1 Jan 0001"
+    assert formatting.month(date(44, 3, 1)) == "Mar 0044"
+    assert formatting.day("0044-03-15 (BC)") == "0044-03-15 (BC)"
+
+
 def test_a_span_is_written_like_its_seconds() -> None:
     """A timedelta and its number of seconds give the same text."""
     assert formatting.duration(timedelta(hours=5, minutes=12)) == "5 h 12 min"

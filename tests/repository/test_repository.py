@@ -212,3 +212,19 @@ def test_no_file_names_a_path_of_a_machine() -> None:
     if found.returncode > 1:
         pytest.skip("this is not a git checkout")
     assert found.stdout.splitlines() == []
+
+
+@pytest.mark.parametrize(
+    ("call", "module"),
+    [("read_parquet|parquet_scan", "parquet.py"), (r"duckdb\.connect", "duckdb_connection.py")],
+)
+def test_duckdb_is_called_in_one_place(call: str, module: str) -> None:
+    """One module reads Parquet, under its exact path; one connects, without extensions."""
+    folders = [ROOT / "shared", ROOT / "verification", ROOT / "benchmarks", *ROOT.glob("*_impl")]
+    found = [
+        path.relative_to(ROOT)
+        for folder in folders
+        for path in folder.rglob("*.py")
+        if not path.name.startswith("test_") and re.search(rf"({call})\(", path.read_text())
+    ]
+    assert found == [Path("shared/ecommerce_pipeline/storage") / module]

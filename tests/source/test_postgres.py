@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import socket
 from contextlib import closing
-from datetime import date
+from datetime import UTC, date, datetime
 
 import psycopg
 import pytest
 
-from ecommerce_pipeline.contract import CUSTOMERS, ColumnType
+from ecommerce_pipeline.contract import CUSTOMERS, TABLES, ColumnType
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.source import Source, connect
@@ -136,7 +136,9 @@ def test_text_that_is_not_utf8_is_refused(server_url: str) -> None:
     url = server_url.removesuffix("/postgres") + "/bytes"
     execute(url, FOREIGN_TABLE)
     add(url, name="E'\\377'")
-    assert 'invalid byte sequence for encoding "UTF8": 0xff' in failure(url).message
+    assert failure(url).message == (
+        "customers.name holds b'\\xff', which is not text in UTF-8, in the row with id=7"
+    )
 
 
 def test_an_error_amid_the_rows_is_reported(postgres_url: str) -> None:
@@ -194,5 +196,31 @@ def test_a_locked_table_is_waited_for_only_for_so_long(
         other.execute("LOCK TABLE customers IN ACCESS EXCLUSIVE MODE")
         error = failure(postgres_url)
     assert "lock timeout" in error.message
-    assert "the session that has locked the table" in error.hint
+    assert "another session" in error.hint
     assert error.retryable
+
+
+@pytest.mark.parametrize("place", ["url", "database", "role", "environment"])
+def test_the_date_style_does_not_matter(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """Times are read the same under any DateStyle, wherever it is set."""
+    execute(postgres_url, *(FOREIGN_TABLE.replace("customers", t.name) for t in TABLES))
+    add(postgres_url, created="'2025-01-02 13:00Z'")
+    url, user = postgres_url, psycopg.conninfo.conninfo_to_dict(postgres_url)["user"]
+    if place == "url":
+        url += "?options=-c%20DateStyle%3DGerman"
+    elif place == "environment":
+        monkeypatch.setenv("PGDATESTYLE", "SQL, DMY")
+    elif place == "role":
+        execute(postgres_url, f"ALTER ROLE {user} SET DateStyle TO Postgres, MDY")
+    else:
+        database = postgres_url.rpartition("/")[2]
+        execute(postgres_url, f"ALTER DATABASE {database} SET DateStyle TO German")
+    try:
+        with closing(connect(url)) as source:
+            assert source.newest_update(DAY.end) == datetime(2025, 1, 2, 12, tzinfo=UTC)
+            (batch,) = source.read_interval(CUSTOMERS, DAY)
+    finally:
+        execute(postgres_url, f"ALTER ROLE {user} RESET DateStyle")
+    assert batch["created_at"].to_pylist() == [datetime(2025, 1, 2, 13, tzinfo=UTC)]

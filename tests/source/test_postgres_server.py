@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import psutil
@@ -169,6 +169,30 @@ def test_root_runs_the_server_as_another_user(closed_folder: Path) -> None:
     assert closed_folder.stat().st_mode & 0o077 == 0
 
 
+def test_the_server_knows_no_credential_of_the_run(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No process of the server, whose user may read its environment, has the caller's variables."""
+    monkeypatch.setenv("PIPELINE_SLACK_WEBHOOK_URL", "https://hooks.slack.com/services/secret")
+    monkeypatch.setenv("PGDATESTYLE", "German, DMY")
+    with running_server(folder, durable=False) as url, psycopg.connect(url):
+        environments = [process.environ() for process in server_processes(folder)]
+        assert len(environments) > 2
+    # PostgreSQL itself sets PGDATA, for one.
+    names = {name for environment in environments for name in environment}
+    assert not names & {"PIPELINE_SLACK_WEBHOOK_URL", "PGDATESTYLE", "HOME"}
+
+
+def test_a_callers_postgresql_settings_do_not_reach_the_server(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server becomes ready although the caller's shell asks for TLS and for odd options."""
+    monkeypatch.setenv("PGSSLMODE", "verify-full")
+    monkeypatch.setenv("PGOPTIONS", "-c no_such_setting=1")
+    with running_server(folder, durable=False) as url:
+        assert url.startswith("postgresql://")
+
+
 @root_only
 def test_data_that_the_user_cannot_reach_is_elsewhere(closed_folder: Path) -> None:
     """Below a closed folder the data is a link, and its target goes once the link is gone."""
@@ -199,7 +223,13 @@ def test_programs_that_the_user_cannot_reach_are_copied(
     monkeypatch.setattr(
         programs.Account, "reaches", lambda _, path: closed_folder not in path.parents
     )
-    with running_server(closed_folder / "postgres", durable=False) as url:
+    before = os.umask(0o077)  # as run.py sets it
+    try:
+        stack = ExitStack()
+        url = stack.enter_context(running_server(closed_folder / "postgres", durable=False))
+    finally:
+        os.umask(before)
+    with stack:
         (program,) = {process.exe() for process in server_processes(closed_folder / "postgres")}
         assert "ecommerce-pipeline-programs-" in program
         psycopg.connect(url).close()

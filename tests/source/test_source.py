@@ -128,7 +128,7 @@ def test_text_keys_are_ordered_by_their_bytes(source: Source) -> None:
     ]
     put(source, PAGE_VIEWS, *reversed(expected))
     assert read(source, PAGE_VIEWS) == expected
-    names = PAGE_VIEWS.key
+    names = (*PAGE_VIEWS.key, "updated_at")
     assert rows_of(source.read_keys(PAGE_VIEWS)) == [{n: row[n] for n in names} for row in expected]
 
 
@@ -144,7 +144,8 @@ def test_deleted_keys_are_gone(source: Source) -> None:
     put(source, CUSTOMERS, customer(1), customer(2), customer(3))
     put(source, CUSTOMERS, customer(2, name="again"), delete=keys(1, 2, 99))
     assert read(source, CUSTOMERS) == [customer(2, name="again"), customer(3)]
-    assert rows_of(source.read_keys(CUSTOMERS)) == [{"id": 2}, {"id": 3}]
+    assert [row["id"] for row in rows_of(source.read_keys(CUSTOMERS))] == [2, 3]
+    assert source.count_rows(CUSTOMERS) == 2
 
 
 def test_a_failed_transaction_leaves_nothing(source: Source) -> None:
@@ -208,7 +209,8 @@ def test_reads_of_one_transaction_see_one_state(source: Source, url: str) -> Non
             before = read(source, CUSTOMERS)
             put(other, CUSTOMERS, customer(2), delete=keys(1))
             assert read(source, CUSTOMERS) == before == [customer(1)]
-            assert rows_of(source.read_keys(CUSTOMERS)) == [{"id": 1}]
+            assert [row["id"] for row in rows_of(source.read_keys(CUSTOMERS))] == [1]
+            assert source.count_rows(CUSTOMERS) == 1
         assert read(source, CUSTOMERS) == [customer(2)]
 
 

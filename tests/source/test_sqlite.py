@@ -99,9 +99,12 @@ def test_an_unknown_type_is_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "what"),
     [
-        ({"created": "'yesterday'"}, "created_at holds a str, not timestamp"),
-        ({"created": "1.5"}, "created_at holds a float, not timestamp"),
-        ({"name": "x'00ff'"}, "name holds a bytes, not text"),
+        (
+            {"created": "'yesterday'"},
+            "created_at holds 'yesterday', not an integer of microseconds since 1970",
+        ),
+        ({"created": "1.5"}, "created_at holds 1.5, not an integer of microseconds since 1970"),
+        ({"name": "x'00ff'"}, "name holds b'\\x00\\xff', not text"),
         ({"country": "'a' || char(0) || 'b'"}, "country holds text with a NUL character"),
     ],
 )
@@ -114,9 +117,11 @@ def test_a_value_that_does_not_fit_is_named(
 
 
 def test_text_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
-    """Bytes stored as text that are no UTF-8 are refused by column."""
+    """Bytes stored as text that are no UTF-8 are refused by column and key."""
     foreign(tmp_path / "shop.db", name="CAST(x'ff' AS TEXT)")
-    assert "Could not decode to UTF-8 column 'name'" in failure(tmp_path / "shop.db").message
+    assert failure(tmp_path / "shop.db").message == (
+        "customers.name holds b'\\xff', which is not text in UTF-8, in the row with id=7"
+    )
 
 
 def test_a_locked_database_may_be_tried_again(

@@ -42,9 +42,10 @@ class Shop:
             for table in TABLES:
                 columns = ", ".join(f"{c.name} {c.type.duckdb}" for c in table.columns)
                 connection.execute(f"CREATE TABLE raw.{table.name} ({columns})")
-            connection.execute(
-                "CREATE TABLE raw.current_customer_keys (id BIGINT, as_of TIMESTAMPTZ)"
-            )
+                key = ", ".join(
+                    f"{c.name} {c.type.duckdb}" for c in table.columns if c.name in table.key
+                )
+                connection.execute(f"CREATE TABLE raw.deleted_{table.name} ({key})")
             connection.execute(
                 "CREATE TABLE raw.loaded_intervals (table_name VARCHAR,"
                 " interval_start TIMESTAMPTZ, interval_end TIMESTAMPTZ, row_count BIGINT)"
@@ -82,11 +83,12 @@ class Shop:
                     "INSERT INTO raw.loaded_intervals VALUES (?, ?, ?, 0)",
                     [table.name, span.start, span.end],
                 )
-            connection.execute("DELETE FROM raw.current_customer_keys")
-            for customer in customers:
-                connection.execute(
-                    "INSERT INTO raw.current_customer_keys VALUES (?, ?)", [customer, span.end]
-                )
+            connection.execute("DELETE FROM raw.deleted_customers")
+            connection.execute(
+                "INSERT INTO raw.deleted_customers"
+                " SELECT id FROM raw.customers WHERE NOT list_contains(?::BIGINT[], id)",
+                [list(customers)],
+            )
 
     def build(self, interval: str = "2025-01-01") -> StepResult:
         """Take the snapshot and build the marts on the staging views; the result is the marts'."""

@@ -88,6 +88,14 @@ def test_what_a_run_left_agrees(context: StepContext) -> None:
     }
 
 
+def test_a_folder_that_looks_like_a_partition(one_day: RunDirectory, tmp_path: Path) -> None:
+    """Below folders named key=value, the landed columns of those names reconcile as they are."""
+    folder = tmp_path / "country=DE" / "status=delivered" / "total_cents=0"
+    shutil.copytree(one_day.path, folder, symlinks=True)
+    moved = StepContext(RunDirectory(folder), interval_of(DAY), source_url="unused")
+    assert validate_output(moved).rows["orders"] == 440
+
+
 def test_every_check_is_tampered_with() -> None:
     """No check of the marts is left without a test that it can fail."""
     assert {check.name for check in MART_RECONCILIATIONS} <= set(TAMPERINGS)

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ecommerce_pipeline.errors import PipelineError
-from ecommerce_pipeline.execution.processes import inherited_environment
+from ecommerce_pipeline.execution.environment import stated_environment
 from ecommerce_pipeline.harness.command_line import command_of, run_cli
 from ecommerce_pipeline.harness.driver import RunOptions, plan
 from ecommerce_pipeline.interval import DataInterval
@@ -159,7 +159,7 @@ def _run_command(command: Sequence[str]) -> tuple[Usage, list[str]]:
     errors: list[str] = []
     with subprocess.Popen(
         command,
-        env=inherited_environment(),
+        env=stated_environment(),
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

@@ -19,7 +19,7 @@ from pipeline_verification.oracle.history import Event, IntervalSucceeded
 
 RAW_TABLES = (
     *(f"raw.{table.name}" for table in TABLES),
-    "raw.current_customer_keys",
+    *(f"raw.deleted_{table.name}" for table in TABLES),
     "raw.loaded_intervals",
 )
 MARTS = (

@@ -3,7 +3,8 @@
         materialized='incremental',
         incremental_strategy='merge',
         unique_key='page_view_id',
-        on_schema_change='fail'
+        on_schema_change='fail',
+        post_hook="{{ delete_rows_that_staging_lacks() }}"
     )
 }}
 

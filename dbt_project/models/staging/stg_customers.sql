@@ -6,9 +6,9 @@ source as (
 
 ),
 
-present as (
+deleted as (
 
-    select id from {{ source('raw', 'current_customer_keys') }}
+    select * from {{ source('raw', 'deleted_customers') }}
 
 ),
 
@@ -27,7 +27,7 @@ renamed as (
         created_at,
         updated_at
     from source
-    where id in (select present.id from present)
+    where not exists (select 1 from deleted where deleted.id = source.id)
 
 )
 

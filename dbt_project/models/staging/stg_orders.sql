@@ -6,6 +6,12 @@ source as (
 
 ),
 
+deleted as (
+
+    select * from {{ source('raw', 'deleted_orders') }}
+
+),
+
 renamed as (
 
     select
@@ -25,7 +31,9 @@ renamed as (
         created_at as ordered_at,
         updated_at
     from source
-    where status <> 'test'
+    where
+        status <> 'test'
+        and not exists (select 1 from deleted where deleted.id = source.id)
 
 )
 

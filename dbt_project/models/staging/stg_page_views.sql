@@ -6,6 +6,12 @@ source as (
 
 ),
 
+deleted as (
+
+    select * from {{ source('raw', 'deleted_page_views') }}
+
+),
+
 renamed as (
 
     select
@@ -22,6 +28,13 @@ renamed as (
         viewed_at,
         updated_at
     from source
+    where not exists (
+        select 1 from deleted
+        where
+            deleted.session_id = source.session_id
+            and deleted.page_url = source.page_url
+            and deleted.viewed_at = source.viewed_at
+    )
 
 )
 

@@ -6,6 +6,12 @@ source as (
 
 ),
 
+deleted as (
+
+    select * from {{ source('raw', 'deleted_products') }}
+
+),
+
 renamed as (
 
     select
@@ -24,6 +30,7 @@ renamed as (
         created_at,
         updated_at
     from source
+    where not exists (select 1 from deleted where deleted.id = source.id)
 
 )
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.execution.environment import stated_environment
 from ecommerce_pipeline.files.lock import exclusive
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ def _run_dbt_parse(project: Path, folder: Path) -> None:
     try:
         ended = subprocess.run(
             [sys.executable, "-m", "dbt.cli.main", *arguments],
-            env={**os.environ, WAREHOUSE_VARIABLE: WAREHOUSE_PATH},
+            env={**stated_environment(), WAREHOUSE_VARIABLE: WAREHOUSE_PATH},
             cwd=folder,
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -10,10 +10,10 @@ import gc
 import importlib
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.dbt_runner.manifest import (
@@ -25,7 +25,8 @@ from ecommerce_pipeline.dbt_runner.manifest import (
     read_manifest,
 )
 from ecommerce_pipeline.errors import PipelineError
-from ecommerce_pipeline.files.temporary import temporary_folder
+from ecommerce_pipeline.execution.environment import use_stated_environment
+from ecommerce_pipeline.files.temporary import locked_folder
 
 if TYPE_CHECKING:
     from dbt.cli.main import dbtRunnerResult
@@ -53,7 +54,7 @@ def preload() -> None:
         importlib.import_module(module)
     with (
         contextlib.suppress(PipelineError, OSError),
-        temporary_folder("dbt-preload-") as folder,
+        locked_folder("pipeline-dbt-") as folder,
     ):
         # dbt's parser starts threads, and a fork has none of them, so that a child would wait for
         # them for ever. So a process of its own parses, and dbt is given the outcome here: with a
@@ -70,6 +71,7 @@ def invoke(
     target: Path,
     logs: Path,
     manifest: Manifest | None = None,
+    callbacks: Sequence[Callable[[Any], None]] = (),
 ) -> dbtRunnerResult:
     """Run dbt with ``command`` on the warehouse of a run's folder; the result says how it went.
 
@@ -79,12 +81,11 @@ def invoke(
         target: where artifacts and the state of partial parsing go.
         logs: the folder of dbt's log.
         manifest: the parsed project; by default dbt parses what changed since it last did.
+        callbacks: called with each of dbt's events.
 
     Raises:
         PipelineError: there is no dbt project where it should be.
     """
-    from dbt.cli.main import dbtRunner
-
     project = project_folder()
     arguments = [
         *command,
@@ -101,9 +102,10 @@ def invoke(
     if state := partial_parse_state(project):
         arguments += ["--partial-parse-file-path", str(state)]
     # The warehouse's path in profiles.yml is relative to the working directory; see WAREHOUSE_PATH.
-    with contextlib.chdir(folder), _environment_kept(), _leaving_nothing_open():
-        os.environ[WAREHOUSE_VARIABLE] = WAREHOUSE_PATH
-        return dbtRunner(manifest=manifest).invoke(arguments)
+    with contextlib.chdir(folder), _stated_environment(), _leaving_nothing_open():
+        from dbt.cli.main import dbtRunner  # reads the environment, and a file .env into it
+
+        return dbtRunner(manifest=manifest, callbacks=[*callbacks]).invoke(arguments)
 
 
 def warehouse_file(context: StepContext) -> Path:
@@ -120,10 +122,12 @@ def log_file(context: StepContext) -> Path:
 
 
 @contextmanager
-def _environment_kept() -> Iterator[None]:
-    """Restore the environment after the block: dbt reads a file ``.env`` into it."""
+def _stated_environment() -> Iterator[None]:
+    """Keep the caller's variables from dbt, nearly all of whose options are variables, too."""
     before = dict(os.environ)
     try:
+        use_stated_environment()
+        os.environ[WAREHOUSE_VARIABLE] = WAREHOUSE_PATH
         yield
     finally:
         os.environ.clear()

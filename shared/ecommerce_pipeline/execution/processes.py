@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import TypeVar
 
@@ -63,15 +62,3 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def inherited_environment(without: Collection[str] = ()) -> dict[str, str]:
-    """This process's environment for a child process that runs for long or imports much.
-
-    Args:
-        without: names of further variables to leave out.
-    """
-    # A caller such as a container image may set it. Without compiled modules each start of dbt or
-    # of an orchestrator takes about twice as long.
-    left_out = {"PYTHONDONTWRITEBYTECODE", *without}
-    return {name: value for name, value in os.environ.items() if name not in left_out}

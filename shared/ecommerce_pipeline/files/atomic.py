@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ecommerce_pipeline.files.crash_points import crash_point
+from ecommerce_pipeline.files.permissions import PRIVATE_FOLDER
 
 
 @contextmanager
@@ -22,7 +23,7 @@ def atomic_file(target: Path, *, point: str | None = None) -> Iterator[Path]:
         target: the file to make or replace.
         point: the crash points' name without their moment, such as ``landing``; None for none.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
+    target.parent.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
     remove_leftovers(target)
     temporary = hidden_sibling(target)
     try:

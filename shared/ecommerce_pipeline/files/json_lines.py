@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ecommerce_pipeline.files.permissions import PRIVATE_FILE, PRIVATE_FOLDER
+
 
 def append(path: Path, value: Mapping[str, Any]) -> None:
     """Add one line and sync the file.
@@ -18,10 +20,10 @@ def append(path: Path, value: Mapping[str, Any]) -> None:
     Raises:
         OSError: the file cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
     # With O_APPEND the kernel seeks to the end and writes in one operation, so that one ``write``
     # of the whole line needs no lock: lines neither overwrite nor interrupt each other.
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, PRIVATE_FILE)
     try:
         line = json.dumps(value, sort_keys=True).encode() + b"\n"
         _write_all(descriptor, b"\n" + line if _ends_torn(descriptor) else line)

@@ -12,6 +12,7 @@ from typing import TextIO
 
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution.processes import wait_until
+from ecommerce_pipeline.files.permissions import PRIVATE_FILE, PRIVATE_FOLDER
 
 POLL_SECONDS = 0.1
 
@@ -64,13 +65,17 @@ def _opened(path: Path) -> TextIO:
     # "w" would erase the holder's process id. Nobody removes the file: a process that has it open
     # would then lock the removed file, while the next one locks a new file of the same name.
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path.open("a+")
+        path.parent.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+        return open(path, "a+", opener=_open_private)
     except OSError as error:
         raise PipelineError(
             f"the lock {path} cannot be made: {error.strerror or error}",
             "make its folder one that can be written to, or free disk space",
         ) from error
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, PRIVATE_FILE)
 
 
 def _locked(file: TextIO, kind: int) -> bool:

@@ -12,12 +12,15 @@ import click
 
 from ecommerce_pipeline.datasets import DATASET_NAMES
 from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.execution.environment import use_stated_environment
 from ecommerce_pipeline.execution.processes import exit_on_sigterm
+from ecommerce_pipeline.files.permissions import PRIVATE_UMASK
 from ecommerce_pipeline.harness.driver import BACKFILL, DAILY, NO_DATASET, RunOptions, drive
 from ecommerce_pipeline.harness.progress import Progress
 from ecommerce_pipeline.harness.variant import Variant
 from ecommerce_pipeline.interval import parse_day
 from ecommerce_pipeline.interval_run import SUCCESS
+from ecommerce_pipeline.source import given_url
 
 _DISK_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
@@ -41,6 +44,8 @@ def main(make_variant: Callable[[], Variant], default_run_dir: Path) -> None:
     """Parse the command line, drive the variant, and exit: 0 success, 1 failure, 2 usage."""
 
     def run(options: RunOptions) -> None:
+        use_stated_environment()
+        os.umask(PRIVATE_UMASK)
         record = drive(make_variant(), options, Progress())
         sys.exit(0 if record.state == SUCCESS else 1)
 
@@ -65,19 +70,36 @@ def command_of(
     @click.option("--start", help="First day, YYYY-MM-DD.  [default: the data set's first]")
     @click.option("--days", type=click.IntRange(min=1), default=3, help="Daily intervals.")
     @click.option("--mode", type=click.Choice([DAILY, BACKFILL]), default=DAILY)
-    @click.option("--source", default="sqlite", help="sqlite, postgres, or a database URL.")
+    @click.option(
+        "--source",
+        default="sqlite",
+        help="sqlite, postgres, or a database URL; env reads the URL from PIPELINE_SOURCE_URL,"
+        " @FILE from a file.",
+    )
     @click.option(
         "--run-dir",
         type=_Folder(path_type=Path, file_okay=False),
         default=default_run_dir,
         help=run_dir_help,
     )
+    @click.option(
+        "--lookback",
+        type=click.IntRange(min=0),
+        help="Earlier intervals to extract again with each one, for rows committed late."
+        "  [default: PIPELINE_LOOKBACK, else 0]",
+    )
+    @click.option(
+        "--max-key-loss",
+        type=click.FloatRange(min=0, max=1),
+        help="The share of a table's keys that may disappear in one interval."
+        "  [default: PIPELINE_MAX_KEY_LOSS, else 0.5]",
+    )
     @click.option("--keep-up", is_flag=True, help="Leave the tool's pages up until Ctrl+C.")
-    @click.option("--resume", is_flag=True, help="Continue in the run's folder as it is.")
-    def command(start: str | None, **options: object) -> None:
+    @click.option("--resume", is_flag=True, help="Run in the folder what has not succeeded yet.")
+    def command(start: str | None, source: str, **options: object) -> None:
         exit_on_sigterm()
         first = None if start is None else parse_day(start)
-        run(RunOptions(start=first, **options))  # type: ignore[arg-type]  # click has checked their types
+        run(RunOptions(start=first, source=given_url(source), **options))  # type: ignore[arg-type]  # click has checked their types
 
     return command
 

@@ -29,7 +29,7 @@ from ecommerce_pipeline.harness.run_session import (
 )
 from ecommerce_pipeline.harness.variant import Variant, started
 from ecommerce_pipeline.interval import DataInterval, days, days_after
-from ecommerce_pipeline.interval_run import FAILED, SUCCESS
+from ecommerce_pipeline.interval_run import FAILED, SUCCESS, interval_run_from_json
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.source import redact
 
@@ -52,7 +52,9 @@ class RunOptions:
         mode: ``daily`` or ``backfill``.
         source: ``sqlite``, ``postgres`` or the URL of an existing database.
         keep_up: leave the tool's pages up until Ctrl+C.
-        resume: continue in the folder as it is.
+        resume: keep the folder, and run those intervals that have not succeeded in it.
+        lookback: ``RunSettings.lookback``; None takes it from the environment.
+        max_key_loss: ``RunSettings.max_key_loss``; None takes it from the environment.
     """
 
     run_dir: Path
@@ -65,6 +67,8 @@ class RunOptions:
     source: str = SQLITE
     keep_up: bool = False
     resume: bool = False
+    lookback: int | None = None
+    max_key_loss: float | None = None
 
 
 def drive(variant: Variant, options: RunOptions, progress: Progress) -> RunRecord:
@@ -84,16 +88,20 @@ def drive(variant: Variant, options: RunOptions, progress: Progress) -> RunRecor
         run.refuse_foreign()
     run.make()
     with exclusive(run.driver_lock):
-        history = _history(run) if options.resume else []
-        if not options.resume:
+        record = _new_record(variant, options, dataset)
+        if options.resume:
+            _continue(record, run_record.read(run.record), run.record)
+        else:
             run.clear()
-        record = _new_record(variant, options, dataset, history)
         record.write(run.record)
+        done = {interval_run.interval for interval_run in record.intervals}
+        due = [interval for interval in intervals if str(interval) not in done]
+        expected = len(record.intervals) + len(due)
         try:
             with running_source(options.source, run) as source_url:
                 if dataset is not None and not options.resume:
                     empty_source(source_url)
-                settings = _settings(run, source_url)
+                settings = _settings(run, source_url, options)
                 session = RunSession(
                     variant,
                     settings,
@@ -105,16 +113,16 @@ def drive(variant: Variant, options: RunOptions, progress: Progress) -> RunRecor
                     observe=_observer(record, run, progress),
                 )
                 with started(variant, settings, progress.say):
-                    _run_all(session, intervals, options.mode)
+                    _run_all(session, due, options.mode)
                     if options.keep_up:
-                        _conclude(record, run, len(intervals), progress)
+                        _conclude(record, run, expected, progress)
                         progress.wait_for_interrupt(variant.addresses)
         except BaseException:
             # Also after an error or Ctrl+C: a record must not stay in the state `running`.
             with suppress(PipelineError):  # the first error is the one to report
-                _conclude(record, run, len(intervals), progress)
+                _conclude(record, run, expected, progress)
             raise
-        _conclude(record, run, len(intervals), progress)
+        _conclude(record, run, expected, progress)
     return record
 
 
@@ -130,6 +138,8 @@ def plan(options: RunOptions) -> tuple[Dataset | None, list[DataInterval]]:
 
 def _run_all(session: RunSession, intervals: Sequence[DataInterval], mode: str) -> None:
     """Advance and trigger until everything is done or a run failed."""
+    if not intervals:
+        return
     if mode == BACKFILL:
         session.advance(intervals[-1].start.date())
         session.backfill(intervals)
@@ -164,7 +174,6 @@ def _new_record(
     variant: Variant,
     options: RunOptions,
     dataset: Dataset | None,
-    history: list[dict[str, str]],
 ) -> RunRecord:
     installed = {package: version(package) for package in (*PACKAGES, *variant.packages)}
     return RunRecord(
@@ -174,13 +183,36 @@ def _new_record(
         source=redact(options.source),
         mode=options.mode,
         started_at=datetime.now(UTC),
-        history=history,
     )
 
 
-def _history(run: RunDirectory) -> list[dict[str, str]]:
-    values: Mapping[str, Any] = run_record.read(run.record)
-    return list(values["history"])
+def _continue(record: RunRecord, before: Mapping[str, Any], path: Path) -> None:
+    """Take over the history of the folder's earlier run, and the intervals that succeeded in it.
+
+    Raises:
+        PipelineError: the folder has another data set.
+    """
+    # The source has reached another day by now: to run a day again that has succeeded would see
+    # the source as it was on no day.
+    if before["dataset"] != record.dataset:
+        raise PipelineError(
+            f"{path} was made with the data set {_shown(before['dataset'])}, not with"
+            f" {_shown(record.dataset)}",
+            "resume with the same data set, or start again without --resume",
+        )
+    last_states = {
+        event["interval"]: event["state"] for event in before["history"] if "interval" in event
+    }
+    runs = {run["interval"]: interval_run_from_json(run) for run in before["intervals"]}
+    record.history += before["history"]
+    record.intervals += [
+        run for interval, run in runs.items() if last_states.get(interval) == run.state == SUCCESS
+    ]
+
+
+def _shown(dataset: Mapping[str, Any]) -> str:
+    options = [f"{name} {value}" for name, value in dataset["options"].items()]
+    return ", ".join([dataset["name"], *options])
 
 
 def _dataset(options: RunOptions) -> Dataset | None:
@@ -211,7 +243,11 @@ def _start(options: RunOptions, dataset: Dataset | None) -> date:
     return start
 
 
-def _settings(run: RunDirectory, source_url: str) -> RunSettings:
-    """The settings of the tool; webhook and staleness come from the environment."""
+def _settings(run: RunDirectory, source_url: str, options: RunOptions) -> RunSettings:
+    """The settings of the tool; what the options do not name comes from the environment."""
     ours = {"PIPELINE_RUN_DIR": str(run.path), "PIPELINE_SOURCE_URL": source_url}
+    if options.lookback is not None:
+        ours["PIPELINE_LOOKBACK"] = str(options.lookback)
+    if options.max_key_loss is not None:
+        ours["PIPELINE_MAX_KEY_LOSS"] = str(options.max_key_loss)
     return RunSettings.from_environment({**os.environ, **ours})

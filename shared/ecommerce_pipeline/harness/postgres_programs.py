@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ecommerce_pipeline.errors import PipelineError
-from ecommerce_pipeline.files.temporary import temporary_folder
+from ecommerce_pipeline.files.temporary import locked_folder
 
 _UNPRIVILEGED_USERS = ("postgres", "nobody")
 _INSTALLED = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql*/bin")
@@ -55,10 +55,18 @@ class Account:
 
 
 def run_as(account: Account | None) -> dict[str, Any]:
-    """The arguments of ``subprocess.Popen`` that run a program as ``account``."""
-    if account is None:
-        return {}
-    return {"user": account.uid, "group": account.gid, "extra_groups": [], "cwd": "/"}
+    """The arguments of ``subprocess.Popen`` that run a program as ``account``.
+
+    The program gets hardly any environment: ``account`` can read it, and ours has credentials.
+    """
+    environment = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
+    arguments: dict[str, Any] = {
+        "env": {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC", **environment},
+        "umask": 0o077,
+    }
+    if account is not None:
+        arguments |= {"user": account.uid, "group": account.gid, "extra_groups": [], "cwd": "/"}
+    return arguments
 
 
 @contextmanager
@@ -80,7 +88,7 @@ def server_programs(account: Account | None) -> Iterator[Path]:
     if account is None or account.reaches(programs / "postgres"):
         yield programs
         return
-    with temporary_folder("ecommerce-pipeline-programs-") as folder:
+    with locked_folder("pipeline-postgres-programs-") as folder:
         folder.chmod(0o755)
         yield _copy_package(programs, folder)
 
@@ -111,6 +119,8 @@ def _copy_package(programs: Path, folder: Path) -> Path:
     installation = programs.parent
     package = installation.parent
     copy = folder / package.name / installation.name
+    copy.parent.mkdir()
+    copy.parent.chmod(0o755)  # whatever the umask
     shutil.copytree(installation, copy, symlinks=True, ignore=shutil.ignore_patterns("include"))
     libraries = package.with_name(f"{package.name}.libs")
     if libraries.is_dir():

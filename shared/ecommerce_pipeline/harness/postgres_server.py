@@ -185,7 +185,7 @@ def _becomes_ready(process: subprocess.Popen[bytes], url: str) -> bool:
 
 def _answers(url: str) -> bool:
     try:
-        psycopg.connect(url, connect_timeout=2).close()
+        psycopg.connect(url, connect_timeout=2, sslmode="disable", options="").close()
     except psycopg.OperationalError:
         return False
     return True

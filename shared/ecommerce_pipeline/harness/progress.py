@@ -45,6 +45,8 @@ class Progress:
         self.say(
             f"{label}  {outcome}  {entry.step:<24} {entry.seconds:6.2f} s  {rows or error}".rstrip()
         )
+        if entry.warnings:
+            self.say(f"{label}  warning {entry.step}: {entry.warnings}")
 
     @contextmanager
     def following(self, run: RunDirectory, intervals: Sequence[DataInterval]) -> Iterator[None]:

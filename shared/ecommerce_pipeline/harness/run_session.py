@@ -105,13 +105,18 @@ class RunSession:
         return runs
 
     def _with_rows(self, run: IntervalRun) -> IntervalRun:
-        """Add each step's rows: no tool's API reports them, the steps write them to the journal."""
-        rows = {
-            entry.step: entry.rows
+        """Add each step's rows and warnings, which no tool's API reports, from the journal."""
+        entries = {
+            entry.step: entry
             for entry in journal.read(self.settings.run, run.interval)
             if entry.outcome == SUCCESS
         }
-        steps = tuple(replace(step, rows=rows.get(step.name, {})) for step in run.steps)
+        steps = tuple(
+            replace(step, rows=entries[step.name].rows, warnings=entries[step.name].warnings)
+            if step.name in entries
+            else step
+            for step in run.steps
+        )
         return replace(run, steps=steps)
 
 

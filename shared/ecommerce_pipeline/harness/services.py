@@ -48,6 +48,7 @@ def run_to_end(
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
+                    cwd=log.parent,  # as for a service, below
                     check=False,
                     timeout=timeout_seconds,
                 ).returncode
@@ -125,6 +126,8 @@ class Service:
             return subprocess.Popen(
                 self._command,
                 env=self._environment,
+                # Tools also read settings from files of the working directory, such as .env.
+                cwd=self._log.parent,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -1,4 +1,4 @@
-"""How numbers, money, measurements, times and intervals are written for people.
+"""How numbers, money, measurements, times, intervals and texts are written for people.
 
 The dashboard, the notifications, the tables of a terminal and the documentation site all use it.
 The site and the tools' parsers import it, so it imports neither dbt nor DuckDB, pandas or pyarrow.
@@ -7,6 +7,8 @@ The site and the tools' parsers import it, so it imports neither dbt nor DuckDB,
 from __future__ import annotations
 
 import math
+import re
+import unicodedata
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -16,6 +18,9 @@ from ecommerce_pipeline.interval import DataInterval
 
 MINUS = "\N{MINUS SIGN}"
 TIMES = "\N{MULTIPLICATION SIGN}"
+# All but tab, line feed and carriage return; right-to-left marks stay, as names need them.
+_HIDING = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+_SHAPELESS_LETTERS = "\N{HANGUL FILLER}\N{HALFWIDTH HANGUL FILLER}\N{BRAILLE PATTERN BLANK}"
 _SPANS = ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
 _UNITS = ((Decimal(10) ** 9, "B"), (Decimal(10) ** 6, "M"), (Decimal(10) ** 3, "k"))
 
@@ -68,6 +73,30 @@ def seconds_or_never(seconds: float | None) -> str:
     return "never" if seconds is None else f"{seconds:g} s"
 
 
+def text(value: str | None, blank: str = "(blank)") -> str:
+    """A text of the data, as nobody can mistake it for another.
+
+    Control characters and Unicode's direction overrides, embeddings and isolates, which hide or
+    reorder what is around them, are written as ``[U+202E]``; line breaks and tabs stay.
+
+    Args:
+        value: the text; None for NULL.
+        blank: what stands for NULL, and for a text without a visible character.
+    """
+    shown = visible("" if value is None else value)
+    return shown if any(map(_has_a_shape, shown)) else blank
+
+
+def visible(value: str) -> str:
+    """The text with every character that hides or reorders others written as its code."""
+    return _HIDING.sub(lambda found: f"[U+{ord(found[0]):04X}]", value)
+
+
+def _has_a_shape(character: str) -> bool:
+    format_or_space = unicodedata.category(character) in ("Cf", "Zs") or character.isspace()
+    return not format_or_space and character not in _SHAPELESS_LETTERS
+
+
 def money(amount: Decimal) -> str:
     """Dollars and cents, exact: ``$1,234.50``."""
     return f"{MINUS if amount < 0 else ''}${abs(amount):,.2f}"
@@ -80,9 +109,9 @@ def short_money(amount: Decimal) -> str:
     return f"{MINUS if amount < 0 else ''}${scaled:f}{unit}"
 
 
-def day(value: date) -> str:
-    """A date: ``3 Jan 2025``."""
-    return f"{value.day} {value:%b} {value.year}"
+def day(value: date | str) -> str:
+    """A date: ``3 Jan 2025``; a text, for a date outside Python's calendar, is left as it is."""
+    return value if isinstance(value, str) else f"{value.day} {value:%b} {value.year:04}"
 
 
 def day_and_month(value: date) -> str:
@@ -92,7 +121,7 @@ def day_and_month(value: date) -> str:
 
 def month(value: date) -> str:
     """The month of a date: ``Jan 2025``."""
-    return f"{value:%b %Y}"
+    return f"{value:%b} {value.year:04}"
 
 
 def time(value: datetime) -> str:

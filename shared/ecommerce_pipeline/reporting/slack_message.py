@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -59,12 +60,14 @@ class RunSummary:
         totals: the published totals.
         elapsed_seconds: how long the run took so far.
         slowest: the longest step and its seconds.
+        warnings: what the steps warn of.
     """
 
     manifest: Manifest | None = None
     totals: Totals | None = None
     elapsed_seconds: float | None = None
     slowest: tuple[str, float] | None = None
+    warnings: Sequence[str] = ()
 
 
 def success(context: StepContext, summary: RunSummary) -> Message:
@@ -82,7 +85,7 @@ def success(context: StepContext, summary: RunSummary) -> Message:
         step=None,
         title=f"✅ Pipeline succeeded: {formatting.interval(context.interval)}",
         fields=fields,
-        body=[],
+        body=_warnings(context, summary),
         footer=f"Dashboard: {context.run.dashboard}",
     )
 
@@ -102,14 +105,20 @@ def failure(context: StepContext, step: str, reason: str, summary: RunSummary) -
             "Readers see": seen,
             **_durations(summary),
         },
-        body=[SectionBlock(text=_markdown(reason, SECTION_LIMIT, around="```"))],
+        body=[
+            SectionBlock(text=_markdown(reason, SECTION_LIMIT, around="```")),
+            *_warnings(context, summary),
+        ],
         footer=f"Log: {context.run.step_log(step, context.interval)}",
     )
 
 
 def escape(text: str, limit: int) -> str:
-    """Escape Slack's control characters and shorten to the limit, never inside an escape."""
-    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    """Escape Slack's control characters and shorten to the limit, never inside an escape.
+
+    Characters that hide or reorder others are shown as their code.
+    """
+    escaped = html.escape(formatting.visible(text), quote=False)
     if len(escaped) <= limit:
         return escaped
     return re.sub(r"&[a-z]*$", "", escaped[: limit - 1]) + "…"
@@ -158,6 +167,13 @@ def _durations(summary: RunSummary) -> dict[str, str]:
         step, seconds = summary.slowest
         fields["Slowest step"] = f"{step}, {formatting.duration(seconds)}"
     return fields
+
+
+def _warnings(context: StepContext, summary: RunSummary) -> list[Block]:
+    if not summary.warnings:
+        return []
+    text = "\n".join(f"⚠️ {_without_secrets(warning, context)}" for warning in summary.warnings)
+    return [SectionBlock(text=_markdown(text, SECTION_LIMIT))]
 
 
 def _through(manifest: Manifest) -> str:

@@ -31,19 +31,32 @@ class TableChanges:
 
 @dataclass(frozen=True, slots=True)
 class ColumnInfo:
-    """A column as the database declares it; ``type`` is None where the contract has none such."""
+    """A column as the database declares it.
+
+    Attributes:
+        name: the column's name.
+        declared_type: its type in the database's own words.
+        type: the contract's type; None where the contract has none such.
+        conversion: the statement that would give it the contract's type, where there is one.
+    """
 
     name: str
     declared_type: str
     type: ColumnType | None
+    conversion: str | None = None
 
 
 class Source(Protocol):
     """An open source database.
 
+    Attributes:
+        type_names: how the database declares each of the contract's types.
+
     Every method raises ``PipelineError`` when the database cannot be reached, refuses the
     credentials, or lacks the table; no message contains a credential.
     """
+
+    type_names: Mapping[ColumnType, str]
 
     def create_tables(self) -> None:
         """Create the contract's tables with their ``updated_at`` indexes, where missing."""
@@ -72,14 +85,32 @@ class Source(Protocol):
     def newest_update(self, before: datetime) -> datetime | None:
         """The newest ``updated_at`` of any contract table before a moment; None where no row."""
 
+    def check_rows(self, table: Table) -> None:
+        """Refuse rows that no interval holds or that have no key, and a key in several rows.
+
+        The table must have the contract's columns. Only where an index or a constraint does not
+        answer the question are its rows read.
+
+        Raises:
+            PipelineError: there are such rows; names the first of them and their number.
+        """
+
     def read_interval(self, table: Table, interval: DataInterval) -> Iterator[pa.RecordBatch]:
         """The interval's rows in the table's exact Arrow schema, ordered by updated_at and key.
 
         Memory stays bounded however many rows there are.
         """
 
-    def read_keys(self, table: Table) -> Iterator[pa.RecordBatch]:
-        """The keys that the table has now, ordered."""
+    def read_keys(self, table: Table, since: datetime | None = None) -> Iterator[pa.RecordBatch]:
+        """The key and ``updated_at`` of every row that the table has now, ordered by key.
+
+        Args:
+            table: the table.
+            since: only of the rows updated at this moment or later.
+        """
+
+    def count_rows(self, table: Table) -> int:
+        """How many rows the table has now."""
 
     def close(self) -> None:
         """Close the connection."""

@@ -53,6 +53,11 @@ def key_columns(table: Table) -> tuple[Column, ...]:
     return tuple(by_name[name] for name in table.key)
 
 
+def key_and_time_columns(table: Table) -> tuple[Column, ...]:
+    """The columns of the table's key, in its order, and ``updated_at``."""
+    return (*key_columns(table), *(c for c in table.columns if c.name == "updated_at"))
+
+
 def on_conflict_update(table: Table) -> str:
     """The clause with which an insert replaces the row of the same key."""
     others = [name for name in table.column_names if name not in table.key]

@@ -16,7 +16,7 @@ from psycopg import sql
 from ecommerce_pipeline.contract import TABLE_BY_NAME, TABLES, Column, ColumnType, Table
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.interval import DataInterval
-from ecommerce_pipeline.source import ddl
+from ecommerce_pipeline.source import ddl, postgres_checks
 from ecommerce_pipeline.source.base import ColumnInfo, TableChanges
 from ecommerce_pipeline.source.postgres_copy import read_copy
 from ecommerce_pipeline.source.postgres_errors import connection_error, query_error
@@ -35,13 +35,24 @@ _DECLARED = {
     **dict.fromkeys(("text", "varchar"), ColumnType.TEXT),
     "timestamptz": ColumnType.TIMESTAMP,
 }
+_TYPE_NAMES = {
+    ColumnType.INTEGER: "bigint, integer or smallint",
+    ColumnType.TEXT: "text or character varying",
+    ColumnType.TIMESTAMP: "timestamp with time zone (timestamptz)",
+}
 # Text in the order of its bytes, as in SQLite: a server's own collation depends on its locale, and
 # with it the order of the rows in the landing file would.
 _BYTEWISE = ' COLLATE "C"'
+# psycopg reads times of the style ISO only, and any place may have set another. The server's zone
+# would be taken for times without one, as ``_csv`` writes them. Without row
+# security a query from which a policy would hide rows fails.
+_SESSION = "SET DateStyle TO ISO; SET TimeZone TO 'UTC'; SET row_security TO off"
+_NO_ENCODING = "SQL_ASCII"  # of a database that takes any bytes as text
 _STAGED = "pipeline_staged_rows"
 _COLUMNS = """
-    SELECT a.attname, format_type(a.atttypid, a.atttypmod), t.typname
+    SELECT a.attname, format_type(a.atttypid, a.atttypmod), t.typname, c.relkind IN ('r', 'p')
     FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid
+    JOIN pg_class AS c ON c.oid = a.attrelid
     WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
     ORDER BY a.attnum
 """
@@ -56,6 +67,8 @@ _TABLES = """
 
 class PostgresSource:
     """A PostgreSQL database; see ``Source`` for the contract of each method."""
+
+    type_names: Mapping[ColumnType, str] = _TYPE_NAMES
 
     def __init__(self, connection: psycopg.Connection, shown_url: str) -> None:
         self._connection = connection
@@ -83,8 +96,7 @@ class PostgresSource:
                 client_encoding="utf8",
                 application_name="ecommerce-pipeline",
             )
-            # The server's zone would be taken for times without one, as ``_csv`` writes them.
-            connection.execute("SET TimeZone TO 'UTC'")
+            connection.execute(_SESSION)
             connection.execute(f"SET lock_timeout TO '{_LOCK_WAIT_SECONDS}s'".encode())
             connection.execute(f"SET statement_timeout TO '{_STATEMENT_SECONDS}s'".encode())
         except psycopg.Error as error:
@@ -119,7 +131,13 @@ class PostgresSource:
                 "create it with: ecommerce-pipeline source create",
             )
         return {
-            name: ColumnInfo(name, declared, _DECLARED.get(kind)) for name, declared, kind in rows
+            name: ColumnInfo(
+                name,
+                declared,
+                _DECLARED.get(kind),
+                _conversion(table, name, alterable) if kind == "timestamp" else None,
+            )
+            for name, declared, kind, alterable in rows
         }
 
     @contextmanager
@@ -166,6 +184,11 @@ class PostgresSource:
             newest = [self._newest_of(table, before) for table in TABLES]
         return max(filter(None, newest), default=None)
 
+    def check_rows(self, table: Table) -> None:
+        """Refuse rows that no interval holds, and a key in several rows."""
+        with self._errors():
+            postgres_checks.check_rows(self._connection, table, _BYTEWISE)
+
     def read_interval(self, table: Table, interval: DataInterval) -> Iterator[pa.RecordBatch]:
         """The interval's rows in the table's Arrow schema, ordered by updated_at and key."""
         condition = sql.SQL('WHERE "updated_at" >= {} AND "updated_at" < {}').format(
@@ -173,9 +196,21 @@ class PostgresSource:
         )
         return self._read(table, table.columns, condition, '"updated_at", ')
 
-    def read_keys(self, table: Table) -> Iterator[pa.RecordBatch]:
-        """The keys that the table has now, ordered."""
-        return self._read(table, ddl.key_columns(table), sql.SQL(""), "")
+    def read_keys(self, table: Table, since: datetime | None = None) -> Iterator[pa.RecordBatch]:
+        """The key and ``updated_at`` of every row that the table has now, ordered by key."""
+        condition = (
+            sql.SQL("")
+            if since is None
+            else sql.SQL('WHERE "updated_at" >= {}').format(sql.Literal(since))
+        )
+        return self._read(table, ddl.key_and_time_columns(table), condition, "")
+
+    def count_rows(self, table: Table) -> int:
+        """How many rows the table has now."""
+        with self._errors():
+            counted = self._connection.execute(f'SELECT count(*) FROM "{table.name}"'.encode())
+            row = counted.fetchone()
+        return int(row[0]) if row else 0
 
     def close(self) -> None:
         """Close the connection."""
@@ -185,7 +220,10 @@ class PostgresSource:
         self._connection.execute(statement.encode())  # psycopg types a computed query as bytes only
 
     def _newest_of(self, table: Table, before: datetime) -> datetime | None:
-        statement = f'SELECT max("updated_at") FROM "{table.name}" WHERE "updated_at" < %s'
+        statement = (
+            f'SELECT max("updated_at") FROM "{table.name}"'
+            ' WHERE "updated_at" < %s AND "updated_at" >= \'0001-01-01 00:00Z\''
+        )
         row = self._connection.execute(statement.encode(), [before]).fetchone()
         newest: datetime | None = row[0] if row else None
         return newest and newest.astimezone(UTC)  # psycopg gives it the session's zone object
@@ -201,7 +239,13 @@ class PostgresSource:
                 + f" ORDER BY {order}{ddl.key_order(table, _BYTEWISE)})"
                 " TO STDOUT (FORMAT binary)".encode()
             )
-            yield from read_copy(self._connection, statement, table, columns)
+            if self._connection.info.parameter_status("server_encoding") != _NO_ENCODING:
+                yield from read_copy(self._connection, statement, table, columns)
+                return
+            # The server would refuse bytes that are no UTF-8 without naming the row.
+            self._execute(f"SET client_encoding TO {_NO_ENCODING}")
+            yield from read_copy(self._connection, statement, table, columns, check_text=True)
+            self._execute("SET client_encoding TO utf8")
 
     def _delete(self, table: Table, keys: pa.Table) -> None:
         self._stage(table, keys)
@@ -234,7 +278,18 @@ class PostgresSource:
         try:
             yield
         except psycopg.Error as error:
-            raise query_error(error, self._shown_url) from error
+            raise query_error(error, self._shown_url, self._connection.info.user) from error
+
+
+def _conversion(table: Table, column: str, alterable: bool) -> str:
+    """How times without a zone become the contract's; only a table's column can be altered."""
+    zoned = f"{column} AT TIME ZONE 'UTC'"
+    if not alterable:
+        return f"select {zoned} AS {column} in the view, with the zone that its times are in"
+    return (
+        f"run ALTER TABLE {table.name} ALTER COLUMN {column} TYPE timestamptz USING {zoned},"
+        " with the zone that its times are in"
+    )
 
 
 def _csv(rows: pa.Table) -> memoryview:

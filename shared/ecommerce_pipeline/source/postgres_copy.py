@@ -21,7 +21,13 @@ import pyarrow as pa
 from psycopg import pq
 
 from ecommerce_pipeline.contract import Column, ColumnType, Table
-from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.source.checks import (
+    CORRECT_THE_ROW,
+    decoded,
+    key_of_row,
+    not_utf8_error,
+    row_error,
+)
 
 _HEADER_BYTES = 19
 _COUNT_BYTES = 2
@@ -35,7 +41,12 @@ _Integers = npt.NDArray[np.int64]
 
 
 def read_copy(
-    connection: psycopg.Connection, statement: bytes, table: Table, columns: Sequence[Column]
+    connection: psycopg.Connection,
+    statement: bytes,
+    table: Table,
+    columns: Sequence[Column],
+    *,
+    check_text: bool = False,
 ) -> Iterator[pa.RecordBatch]:
     """Run a ``COPY … TO STDOUT (FORMAT binary)`` and yield its rows, about a megabyte at a time.
 
@@ -45,14 +56,37 @@ def read_copy(
         connection: where no other statement runs until the end.
         statement: selects ``columns`` in their order, as bigint, text or timestamptz.
         table: the table read, for messages.
-        columns: what the statement selects.
+        columns: what the statement selects, the table's key among them.
+        check_text: whether the server may send text that is no UTF-8.
 
     Raises:
         psycopg.Error: the server reports an error.
-        PipelineError: a time is infinite or too far for Arrow's type.
+        PipelineError: a time is infinite or too far for Arrow's type, or text is no UTF-8; names
+            the row.
     """
     for buffer, lengths in _chunks(connection.pgconn, statement):
-        yield _decode(buffer, np.array(lengths, np.int64), table, columns)
+        batch, endless = _decode(buffer, np.array(lengths, np.int64), table, columns)
+        if endless is not None:
+            column, index = endless
+            raise row_error(
+                table,
+                f"{column.name} holds an infinite time or one past the year 294246",
+                key_of_row(table, batch, index),
+                CORRECT_THE_ROW,
+            )
+        if check_text:
+            _check_text(table, batch)
+        yield batch
+
+
+def _check_text(table: Table, batch: pa.RecordBatch) -> None:
+    """Refuse text that is no UTF-8."""
+    for name, values in zip(batch.schema.names, batch.columns, strict=True):
+        if not pa.types.is_string(values.type):
+            continue
+        for index, value in enumerate(values.cast(pa.binary()).to_pylist()):
+            if value is not None and isinstance(decoded(value), bytes):
+                raise not_utf8_error(table, name, value, key_of_row(table, batch, index))
 
 
 def _chunks(pgconn: pq.abc.PGconn, statement: bytes) -> Iterator[tuple[bytearray, list[int]]]:
@@ -93,13 +127,15 @@ def _require(result: pq.abc.PGresult, status: pq.ExecStatus) -> None:
 
 def _decode(
     buffer: bytearray, lengths: _Integers, table: Table, columns: Sequence[Column]
-) -> pa.RecordBatch:
+) -> tuple[pa.RecordBatch, tuple[Column, int] | None]:
+    """The rows, and the first column and index of a time that does not fit."""
     starts = np.cumsum(lengths) - lengths
     cursor = starts[lengths > _COUNT_BYTES] + _COUNT_BYTES  # neither the trailer nor the end
     buffer += _PADDING
     # A row's next field begins where its last one ended, so the columns are decoded in order, and
     # ``cursor`` has each row's position.
     arrays = []
+    endless = None
     for column in columns:
         sizes = _numbers(buffer, ">i4", cursor)
         # A NULL has the size -1 and takes no bytes.
@@ -107,10 +143,17 @@ def _decode(
         if column.type is ColumnType.TEXT:
             arrays.append(_text(buffer, fields))
         else:
-            arrays.append(_number(buffer, fields, table, column))
+            # For NULL this is whatever bytes follow, or the padding; ``present`` masks it.
+            values = _numbers(buffer, ">i8", fields.starts)
+            if column.type is ColumnType.TIMESTAMP:
+                outside = np.flatnonzero(_is_endless(values) & fields.present)
+                if outside.size and endless is None:
+                    endless = column, int(outside[0])
+                values += _EPOCH_2000
+            arrays.append(_array(column.type.arrow, fields.present, [values]))
         cursor = fields.starts + fields.sizes
     schema = pa.schema([table.arrow_schema.field(column.name) for column in columns])
-    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+    return pa.RecordBatch.from_arrays(arrays, schema=schema), endless
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,20 +173,13 @@ def _numbers(buffer: bytearray, kind: str, starts: _Integers) -> _Integers:
     return at_each_byte[starts].astype(np.int64)
 
 
-def _number(buffer: bytearray, fields: _Fields, table: Table, column: Column) -> pa.Array:
-    # For NULL this is whatever bytes follow, or the padding; ``present`` masks it.
-    values = _numbers(buffer, ">i8", fields.starts)
-    if column.type is ColumnType.TIMESTAMP:
-        # PostgreSQL's -infinity and infinity are the lowest and the highest int64. Times near the
-        # highest do not fit once the epoch is moved back to 1970.
-        endless = (values == _INT64.min) | (values > _INT64.max - _EPOCH_2000)
-        if (endless & fields.present).any():
-            raise PipelineError(
-                f"{table.name}.{column.name} holds an infinite time or one past the year 294246",
-                "correct that row in the source",
-            )
-        values += _EPOCH_2000
-    return _array(column.type.arrow, fields.present, [values])
+def _is_endless(values: _Integers) -> npt.NDArray[np.bool_]:
+    """Which microseconds from 2000 do not fit once the epoch is moved back to 1970.
+
+    PostgreSQL's -infinity and infinity are the lowest and the highest int64.
+    """
+    endless: npt.NDArray[np.bool_] = (values == _INT64.min) | (values > _INT64.max - _EPOCH_2000)
+    return endless
 
 
 def _text(buffer: bytearray, fields: _Fields) -> pa.Array:

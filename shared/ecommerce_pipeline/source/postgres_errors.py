@@ -28,23 +28,27 @@ def connection_error(error: psycopg.Error, shown_url: str) -> PipelineError:
     )
 
 
-def query_error(error: psycopg.Error, shown_url: str) -> PipelineError:
-    """Why a statement failed."""
+def query_error(error: psycopg.Error, shown_url: str, user: str) -> PipelineError:
+    """Why a statement of a session of ``user`` failed."""
     reason = error.diag.message_primary or str(error).partition("\n")[0]
-    hint, retryable = _hint(error)
+    hint, retryable = _hint(error, user)
     return PipelineError(f"the source {shown_url}: {reason}", hint, retryable=retryable)
 
 
-def _hint(error: psycopg.Error) -> tuple[str, bool]:
+def _hint(error: psycopg.Error, user: str) -> tuple[str, bool]:
     match error:
+        case errors.InsufficientPrivilege() if error.diag.source_file == "rls.c":
+            return (
+                "let the source URL's user see all rows, for a superuser with: "
+                f'ALTER ROLE "{user}" BYPASSRLS',
+                False,
+            )
         case errors.UndefinedTable():
             return "create it with: ecommerce-pipeline source create", False
         case errors.InsufficientPrivilege():
             return "grant the source URL's user the right to it", False
-        case errors.SerializationFailure() | errors.DeadlockDetected():
-            return "try again: another session changed the same rows", True
-        case errors.LockNotAvailable():
-            return "try again once the session that has locked the table has ended", True
+        case errors.SerializationFailure() | errors.DeadlockDetected() | errors.LockNotAvailable():
+            return "try again: another session changed the same rows, or has locked them", True
         case psycopg.OperationalError():
             return "try again once the server answers", True
     return "check the source database and its data", False

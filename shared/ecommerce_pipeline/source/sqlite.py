@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from datetime import datetime
+from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,21 +13,36 @@ import pyarrow as pa
 from ecommerce_pipeline.contract import TABLE_BY_NAME, TABLES, Column, ColumnType, Table
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.interval import DataInterval
-from ecommerce_pipeline.source import ddl
+from ecommerce_pipeline.source import ddl, sqlite_checks, sqlite_times
 from ecommerce_pipeline.source.base import ColumnInfo, TableChanges
-from ecommerce_pipeline.source.sqlite_values import microseconds, moment, python_rows, to_arrow
+from ecommerce_pipeline.source.sqlite_times import TextTimes
+from ecommerce_pipeline.source.sqlite_values import (
+    FIRST_MICROSECOND,
+    microseconds,
+    moment,
+    python_rows,
+    to_arrow,
+)
 
 _TYPES = {
     ColumnType.INTEGER: "INTEGER",
     ColumnType.TEXT: "TEXT",
     ColumnType.TIMESTAMP: "INTEGER",
 }
+_TYPE_NAMES = {
+    ColumnType.INTEGER: "INTEGER",
+    ColumnType.TEXT: "TEXT",
+    ColumnType.TIMESTAMP: "INTEGER of microseconds since 1970 UTC or TEXT in ISO 8601",
+}
 _BATCH_ROWS = 20_000
+_NEAR = timedelta(days=4)
 _LOCK_WAIT_SECONDS = 30.0
 
 
 class SqliteSource:
     """A SQLite file, opened at first use; see ``Source`` for the contract of each method."""
+
+    type_names: Mapping[ColumnType, str] = _TYPE_NAMES
 
     def __init__(self, path: Path) -> None:
         self._path = path.absolute()
@@ -64,20 +79,14 @@ class SqliteSource:
             return {name for (name,) in rows}
 
     def columns(self, table: Table) -> Mapping[str, ColumnInfo]:
-        """The table's columns as declared; an integer column serves as a time as well."""
+        """The table's columns as declared; an integer or a text column serves as a time as well."""
         with self._errors():
-            declared = (
-                self._connection()
-                .execute("SELECT name, type FROM pragma_table_xinfo(?)", [table.name])
-                .fetchall()
-            )
-        if not declared:
-            raise PipelineError(
-                f"the source {self._path} has no table {table.name}",
-                "create it with: ecommerce-pipeline source create",
-            )
+            declared = self._declared(table)
         times = {c.name for c in table.columns if c.type is ColumnType.TIMESTAMP}
-        return {name: ColumnInfo(name, kind, _type(kind, name in times)) for name, kind in declared}
+        return {
+            name: ColumnInfo(name, kind, _type(kind, name in times))
+            for name, kind in declared.items()
+        }
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -127,23 +136,41 @@ class SqliteSource:
 
     def newest_update(self, before: datetime) -> datetime | None:
         """The newest ``updated_at`` of any contract table before a moment."""
-        with self._errors():
-            newest = [self._newest_of(table, before) for table in TABLES]
+        newest = []
+        for table in TABLES:
+            with self._errors(table):
+                newest.append(self._newest_of(table, before))
         return max(filter(None, newest), default=None)
+
+    def check_rows(self, table: Table) -> None:
+        """Refuse rows that no interval holds, and a key in several rows."""
+        with self._errors(table):
+            sqlite_checks.check_rows(self._connection(), table, self._text_times(table))
 
     def read_interval(self, table: Table, interval: DataInterval) -> Iterator[pa.RecordBatch]:
         """The interval's rows in the table's Arrow schema, ordered by updated_at and key."""
-        return self._read(
-            table,
-            table.columns,
-            f'WHERE "updated_at" >= ? AND "updated_at" < ?'
-            f' ORDER BY "updated_at", {ddl.key_order(table)}',
-            [microseconds(interval.start), microseconds(interval.end)],
-        )
+        with self._errors():
+            times = self._text_times(table)
+        condition, parameters = times.within(interval)
+        order = ", ".join([times.value("updated_at"), *times.order(ddl.key_columns(table))])
+        clauses = f"WHERE {condition} ORDER BY {order}"
+        return self._read(table, table.columns, times, clauses, parameters)
 
-    def read_keys(self, table: Table) -> Iterator[pa.RecordBatch]:
-        """The keys that the table has now, ordered."""
-        return self._read(table, ddl.key_columns(table), f"ORDER BY {ddl.key_order(table)}", [])
+    def read_keys(self, table: Table, since: datetime | None = None) -> Iterator[pa.RecordBatch]:
+        """The key and ``updated_at`` of every row that the table has now, ordered by key."""
+        with self._errors():
+            times = self._text_times(table)
+        columns, order = ddl.key_and_time_columns(table), times.order(ddl.key_columns(table))
+        condition = "" if since is None else f"WHERE {times.value('updated_at')} >= ? "
+        parameters: list[int | str] = [] if since is None else [microseconds(since)]
+        clauses = f"{condition}ORDER BY {', '.join(order)}"
+        return self._read(table, columns, times, clauses, parameters)
+
+    def count_rows(self, table: Table) -> int:
+        """How many rows the table has now."""
+        with self._errors(table):
+            counted = self._connection().execute(f'SELECT count(*) FROM "{table.name}"')
+            return int(counted.fetchone()[0])
 
     def close(self) -> None:
         """Close the file."""
@@ -166,41 +193,105 @@ class SqliteSource:
                 timeout=_LOCK_WAIT_SECONDS,
                 isolation_level=None,
             )
+            sqlite_times.register(self._opened)
         return self._opened
 
+    def _declared(self, table: Table) -> dict[str, str]:
+        """The declared type of each of the table's columns.
+
+        Raises:
+            PipelineError: there is no such table.
+        """
+        found = (
+            self._connection()
+            .execute("SELECT name, type FROM pragma_table_xinfo(?)", [table.name])
+            .fetchall()
+        )
+        if not found:
+            raise PipelineError(
+                f"the source {self._path} has no table {table.name}",
+                "create it with: ecommerce-pipeline source create",
+            )
+        declared = dict(found)
+        if self._is_view(table):
+            # SQLite gives no type for an expression of a view, so the first value tells.
+            for column in table.columns:
+                if declared.get(column.name) == "":
+                    declared[column.name] = self._type_of_a_value(table, column)
+        return declared
+
+    def _is_view(self, table: Table) -> bool:
+        statement = "SELECT 1 FROM sqlite_schema WHERE type = 'view' AND name = ?"
+        return self._connection().execute(statement, [table.name]).fetchone() is not None
+
+    def _type_of_a_value(self, table: Table, column: Column) -> str:
+        """The type of the column's first value; where it has none, one that fits."""
+        found = (
+            self._connection()
+            .execute(
+                f'SELECT typeof("{column.name}") FROM "{table.name}"'
+                f' WHERE "{column.name}" IS NOT NULL LIMIT 1'
+            )
+            .fetchone()
+        )
+        return str(found[0]).upper() if found else _TYPES[column.type]
+
+    def _text_times(self, table: Table) -> TextTimes:
+        return sqlite_times.text_times(table, self._declared(table))
+
     def _newest_of(self, table: Table, before: datetime) -> datetime | None:
+        times = self._text_times(table)
+        if "updated_at" not in times.names:
+            return self._newest_where(table, times, before, "TRUE", [])
+        # First the rows whose text begins with one of the last days, which an index finds. A time
+        # is at most a day away from its local date, so older rows are older than ``earliest``.
+        day = sqlite_times.date(before, -_NEAR)
+        newest = self._newest_where(table, times, before, '"updated_at" >= ?', [day])
+        earliest = before - min(_NEAR - timedelta(days=2), before - moment(FIRST_MICROSECOND))
+        if newest is not None and newest >= earliest:
+            return newest
+        return self._newest_where(table, times, before, "TRUE", [])
+
+    def _newest_where(
+        self, table: Table, times: TextTimes, before: datetime, condition: str, values: list[str]
+    ) -> datetime | None:
+        value = times.value("updated_at")
         (newest,) = (
             self._connection()
             .execute(
-                f'SELECT max("updated_at") FROM "{table.name}" WHERE "updated_at" < ?',
-                [microseconds(before)],
+                f'SELECT max({value}) FROM "{table.name}"'
+                f" WHERE {condition} AND {value} < ? AND {value} >= ?",
+                [*values, microseconds(before), FIRST_MICROSECOND],
             )
             .fetchone()
         )
         return None if newest is None else moment(newest)
 
     def _read(
-        self, table: Table, columns: Sequence[Column], clauses: str, parameters: Sequence[int]
+        self,
+        table: Table,
+        columns: Sequence[Column],
+        times: TextTimes,
+        clauses: str,
+        parameters: Sequence[int | str],
     ) -> Iterator[pa.RecordBatch]:
-        schema = pa.schema([table.arrow_schema.field(column.name) for column in columns])
-        names = ddl.quoted(column.name for column in columns)
-        with self._errors():
+        names = ", ".join(times.value(column.name) for column in columns)
+        with self._errors(table):
             cursor = self._connection().execute(
                 f'SELECT {names} FROM "{table.name}" {clauses}', parameters
             )
             while rows := cursor.fetchmany(_BATCH_ROWS):
-                arrays = [
-                    to_arrow(table, column, values, rows)
-                    for column, values in zip(columns, zip(*rows, strict=True), strict=True)
-                ]
-                yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+                yield to_arrow(table, columns, times.names, rows)
 
     @contextmanager
-    def _errors(self) -> Iterator[None]:
+    def _errors(self, table: Table | None = None) -> Iterator[None]:
+        """Report SQLite's errors; those of text in the table's rows by the row."""
         try:
             yield
         except sqlite3.Error as error:
             busy = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
+            if table is not None and not busy:
+                self._find_other_bytes(table)
             raise PipelineError(
                 f"the source {self._path}: {error}",
                 "try again when its other writer is done"
@@ -209,10 +300,27 @@ class SqliteSource:
                 retryable=busy,
             ) from error
 
+    def _find_other_bytes(self, table: Table) -> None:
+        """Name the row whose text is no UTF-8: the error of its reading names at most its column.
+
+        Raises:
+            PipelineError: there is such a row.
+        """
+        found = None
+        with suppress(sqlite3.Error):  # the first error is reported then
+            found = sqlite_checks.not_utf8(self._connection(), table)
+        if found is not None:
+            raise found
+
 
 def _type(declared: str, time: bool) -> ColumnType | None:
-    """The contract's type for a declared one, by SQLite's own rule of affinity."""
+    """The contract's type for a declared one, by SQLite's own rule of affinity.
+
+    A column of dates and times, as many programs declare it, may hold text.
+    """
     name = declared.upper()
     if "INT" in name:
         return ColumnType.TIMESTAMP if time else ColumnType.INTEGER
-    return ColumnType.TEXT if any(part in name for part in ("CHAR", "CLOB", "TEXT")) else None
+    if any(part in name for part in ("CHAR", "CLOB", "TEXT")):
+        return ColumnType.TIMESTAMP if time else ColumnType.TEXT
+    return ColumnType.TIMESTAMP if time and ("DATE" in name or "TIME" in name) else None

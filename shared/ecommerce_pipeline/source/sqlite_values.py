@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
 
 from ecommerce_pipeline.contract import Column, ColumnType, Table
-from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.source.checks import CORRECT_THE_ROW, row_error
 
 _PYTHON_TYPES = {ColumnType.INTEGER: int, ColumnType.TEXT: str, ColumnType.TIMESTAMP: int}
+_EXPECTED = {
+    ColumnType.INTEGER: "an integer",
+    ColumnType.TEXT: "text",
+    ColumnType.TIMESTAMP: "an integer of microseconds since 1970",
+}
+NO_TEXT_TIME = "holds {value}, not a time in ISO 8601"
+TEXT_TIME_HINT = "write each time of that column as 2025-01-31T10:00:00Z"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -26,26 +33,55 @@ def moment(microseconds: int) -> datetime:
     return _EPOCH + microseconds * _MICROSECOND
 
 
+FIRST_MICROSECOND = microseconds(datetime.min.replace(tzinfo=UTC))
+LAST_MICROSECOND = microseconds(datetime.max.replace(tzinfo=UTC))
+
+
 def to_arrow(
-    table: Table, column: Column, values: Sequence[Any], rows: Sequence[tuple[Any, ...]]
-) -> pa.Array:
-    """One column's values as an Arrow array of the contract's type.
+    table: Table,
+    columns: Sequence[Column],
+    text_times: Collection[str],
+    rows: Sequence[tuple[Any, ...]],
+) -> pa.RecordBatch:
+    """Rows as a batch of the contract's types.
+
+    Args:
+        table: the table.
+        columns: the columns of the rows.
+        text_times: those which the source keeps as text, and which are integers here.
+        rows: at least one row.
 
     Raises:
         PipelineError: a value is of another type, or text has a NUL; names the first such row.
     """
+    arrays = []
+    for column, values in zip(columns, zip(*rows, strict=True), strict=True):
+        misfit = _first_misfit(column, values, column.name in text_times)
+        if misfit is not None:
+            index, what = misfit
+            named = dict(zip((each.name for each in columns), rows[index], strict=True))
+            hint = TEXT_TIME_HINT if column.name in text_times else CORRECT_THE_ROW
+            key = [named[name] for name in table.key]
+            raise row_error(table, f"{column.name} {what}", key, hint)
+        arrays.append(pa.array(values, column.type.arrow))
+    schema = pa.schema([table.arrow_schema.field(column.name) for column in columns])
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _first_misfit(column: Column, values: Sequence[Any], text_time: bool) -> tuple[int, str] | None:
+    """The index of the first value that does not fit, and what is wrong with it."""
     # SQLite keeps a value of any type in a column that is not STRICT, so every value is checked;
     # the set of types makes that one quick pass, and only a failure searches for the row.
     expected = _PYTHON_TYPES[column.type]
     if not set(map(type, values)) <= {expected, type(None)}:
         index = next(i for i, v in enumerate(values) if not isinstance(v, (expected, type(None))))
-        raise _misfit(
-            table, column, rows[index], f"a {type(values[index]).__name__}, not {column.type.value}"
-        )
+        if text_time:
+            return index, NO_TEXT_TIME.format(value=values[index])
+        return index, f"holds {values[index]!r}, not {_EXPECTED[column.type]}"
     if expected is str and any("\0" in value for value in values if value is not None):
         index = next(i for i, v in enumerate(values) if v is not None and "\0" in v)
-        raise _misfit(table, column, rows[index], "text with a NUL character")
-    return pa.array(values, column.type.arrow)
+        return index, "holds text with a NUL character"
+    return None
 
 
 def python_rows(table: pa.Table) -> Iterator[tuple[Any, ...]]:
@@ -56,13 +92,3 @@ def python_rows(table: pa.Table) -> Iterator[tuple[Any, ...]]:
             for array in batch.columns
         ]
         yield from zip(*columns, strict=True)
-
-
-def _misfit(table: Table, column: Column, row: tuple[Any, ...], what: str) -> PipelineError:
-    # Not strict: where keys are read, the row has the key columns only.
-    named = dict(zip(table.column_names, row, strict=False))
-    key = ", ".join(f"{name}={named.get(name)!r}" for name in table.key)
-    return PipelineError(
-        f"{table.name}.{column.name} holds {what}, in the row with {key}",
-        "correct that row in the source",
-    )

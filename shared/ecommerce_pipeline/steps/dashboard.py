@@ -7,6 +7,7 @@ import duckdb
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.files.atomic import atomic_file
+from ecommerce_pipeline.files.permissions import share
 from ecommerce_pipeline.reporting.dashboard import page, queries
 from ecommerce_pipeline.result import StepResult
 from ecommerce_pipeline.storage import journal
@@ -34,6 +35,7 @@ def refresh_dashboard(context: StepContext) -> StepResult:
     try:
         with atomic_file(target, point="dashboard") as temporary:
             temporary.write_text(html, encoding="utf-8")
+            share(temporary, context.run.path)
     except OSError as error:
         raise PipelineError(
             f"the dashboard {target} could not be replaced and is as it was: {error}",

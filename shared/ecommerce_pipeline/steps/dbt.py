@@ -14,6 +14,7 @@ import duckdb
 
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.dbt_runner import runner
+from ecommerce_pipeline.dbt_runner.selection import ParsedProject
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.result import StepResult
 from ecommerce_pipeline.storage import warehouse
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from dbt.cli.main import dbtRunnerResult
 
 _SUCCEEDED = ("success", "pass", "warn", "no-op")
+_RESOURCE_TYPES = {"run": "model", "test": "test", "snapshot": "snapshot"}
+_SHOWN_NAMES = 5
 
 
 def run_selector(context: StepContext, command: str, selector: str) -> StepResult:
@@ -34,8 +37,8 @@ def run_selector(context: StepContext, command: str, selector: str) -> StepResul
         selector: a name of the project's ``selectors.yml``.
 
     Raises:
-        PipelineError: a node cannot be built, a test of severity error fails, dbt cannot start, or
-            the warehouse stays locked.
+        PipelineError: a node cannot be built, a test of severity error fails, dbt cannot start, did
+            not run every node of the selector, or the warehouse stays locked.
     """
     record = context.run.dbt_results(selector, context.interval)
     warehouse_file = runner.warehouse_file(context)
@@ -44,15 +47,18 @@ def run_selector(context: StepContext, command: str, selector: str) -> StepResul
     # this process, shares the open database and need not open the file again for every node.
     with warehouse.connect(warehouse_file) as connection:
         record.unlink(missing_ok=True)  # or a failed attempt would show an earlier one's results
+        parsed = ParsedProject()
         outcome = runner.invoke(
             [command, "--selector", selector, "--no-write-json"],
             folder=warehouse_file.parent,
             target=context.run.dbt_target,
             logs=runner.log_file(context).parent,
+            callbacks=[parsed],
         )
         results = _recorded_results(outcome, record, command, context)
         if failed := [result for result in results if result.status not in _SUCCEEDED]:
             raise _failure(context, failed, len(results))
+        _check_completeness(results, parsed, command, selector)
         return StepResult(rows=_row_counts(connection, results), details=_details(results))
 
 
@@ -71,6 +77,25 @@ def _recorded_results(
     record.parent.mkdir(parents=True, exist_ok=True)
     outcome.result.write(str(record))
     return outcome.result.results
+
+
+def _check_completeness(
+    results: Sequence[RunResult], parsed: ParsedProject, command: str, selector: str
+) -> None:
+    kind = _RESOURCE_TYPES[command]
+    expected = parsed.nodes(selector, kind)
+    missing = sorted(expected - {result.node.unique_id for result in results})
+    if missing:
+        raise PipelineError(
+            f"dbt {command} left out {len(missing)} of the {len(expected)} {kind}s of the selector "
+            f"{selector}: {_shortened([name.split('.')[2] for name in missing])}",
+            "remove what filters them: options of the environment (DBT_*) or of dbt_project.yml",
+        )
+
+
+def _shortened(names: Sequence[str]) -> str:
+    more = len(names) - _SHOWN_NAMES
+    return ", ".join(names[:_SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def _failure(context: StepContext, failed: Sequence[RunResult], total: int) -> PipelineError:

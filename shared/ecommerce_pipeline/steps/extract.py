@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,28 +21,32 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ecommerce_pipeline.context import StepContext
-from ecommerce_pipeline.contract import CUSTOMERS, Table
+from ecommerce_pipeline.contract import Column, Table
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.files.atomic import atomic_file
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.result import StepResult
-from ecommerce_pipeline.source import Source, connect
+from ecommerce_pipeline.source import Source, checks, connect
+from ecommerce_pipeline.source.checks import check_columns
 from ecommerce_pipeline.storage import landing
 from ecommerce_pipeline.storage.landing import FileDigest, Sidecar
 
 ROW_GROUP_ROWS = 500_000
-_KEY_SNAPSHOT_TABLES = (CUSTOMERS,)  # whose hard deletes the warehouse follows
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # also a quota, and a limit of file sizes
 
 
 def extract_table(context: StepContext, table: Table) -> StepResult:
     """Write the interval's rows to ``landing/``, ordered by ``updated_at`` and key.
 
-    For customers also the keys that the source has now, read in the same transaction.
+    Also the keys that the source has now, by which deleted rows are found; of a table with more
+    than ``key_snapshot_rows`` rows only the later ones. And again the rows of as many earlier
+    intervals as ``lookback`` says, of those that were extracted before. All are read in one
+    transaction.
 
     Raises:
-        PipelineError: the source cannot be read, has lost or changed a column, or contains a value
-            that the contract forbids; or the disk is full. Nothing half-written stays.
+        PipelineError: the source cannot be read, has lost or changed a column, contains a value
+            that the contract forbids, a row that no interval holds or a key in several rows; or
+            the disk is full. Nothing half-written stays.
     """
     path = context.run.landing_file(table.name, context.interval)
     with (
@@ -50,63 +55,68 @@ def extract_table(context: StepContext, table: Table) -> StepResult:
         source.transaction(),
     ):
         warnings = check_columns(source, table)
-        sidecar = _write_files(source, table, context.interval, path, warnings)
-        # Last: its checksums make the files valid. A kill between the renames leaves files that do
-        # not match the sidecar, and the load refuses them.
-        landing.write_sidecar(path, sidecar, table.arrow_schema)
+        source.check_rows(table)
+        earlier = landing.landed_before(context, table)
+        for interval in earlier:
+            _extract_again(source, table, context.run.landing_file(table.name, interval))
+        sidecar = _extract(source, table, context, path, warnings)
     details: dict[str, str | int | float] = {"bytes": sidecar.file.bytes}
+    if earlier:
+        details["lookback_intervals"] = len(earlier)
     if warnings:
         details["warnings"] = "; ".join(warnings)
     return StepResult(rows={table.name: sidecar.rows}, details=details)
 
 
-def check_columns(source: Source, table: Table) -> tuple[str, ...]:
-    """Compare the source's columns with the contract's; the result warns of added ones.
-
-    Raises:
-        PipelineError: the table or one of its columns is missing, or a column's type changed.
-    """
-    found = source.columns(table)
-    problems = []
-    for column in table.columns:
-        info = found.get(column.name)
-        if info is None:
-            problems.append(f"has no column {column.name}")
-        elif info.type is not column.type:
-            problems.append(
-                f"declares {column.name} as {info.declared_type or 'nothing'},"
-                f" not as {column.type.value}"
-            )
-    if problems:
-        raise PipelineError(
-            f"the source table {table.name} {' and '.join(problems)}",
-            "change the source back, or change contract.py and what builds on that column",
-        )
-    added = [name for name in found if name not in table.column_names]
-    return tuple(
-        f"the source column {table.name}.{name} is not in the contract and is left out"
-        for name in added
-    )
-
-
-def _write_files(
-    source: Source, table: Table, interval: DataInterval, path: Path, warnings: tuple[str, ...]
+def _extract(
+    source: Source, table: Table, context: StepContext, path: Path, warnings: tuple[str, ...]
 ) -> Sidecar:
-    """Write the rows, and the key snapshot where the table has one; return their description."""
-    sums = {c.name: 0 for c in table.columns if c.name.endswith("_cents") or c.name == "quantity"}
-    keys = None
+    """Write the interval's rows, its key snapshot and its sidecar; return the sidecar."""
+    interval = context.interval
+    source_rows = source.count_rows(table)
+    has_all_keys = source_rows <= context.key_snapshot_rows
     with contextlib.ExitStack() as files:  # both are whole before either is renamed
         rows_file = files.enter_context(atomic_file(path, point="landing"))
-        batches = _checked(table, source.read_interval(table, interval), sums)
-        rows = _write(rows_file, table.arrow_schema, batches)
-        if table in _KEY_SNAPSHOT_TABLES:
-            keys_file = files.enter_context(
-                atomic_file(landing.key_snapshot_file(path), point="landing")
-            )
-            key_rows = _write(keys_file, landing.key_schema(table), source.read_keys(table))
-            keys = FileDigest.of(keys_file, key_rows)
-        digest = FileDigest.of(rows_file, rows)
-    return Sidecar(table.name, interval, digest, sums, datetime.now(UTC), keys, warnings)
+        digest, sums = _write_rows(source, table, interval, rows_file)
+        keys_file = files.enter_context(
+            atomic_file(landing.key_snapshot_file(path), point="landing")
+        )
+        keys = source.read_keys(table, since=None if has_all_keys else interval.end)
+        key_rows = _write(keys_file, landing.key_schema(table), keys)
+        sidecar = Sidecar(
+            table=table.name,
+            interval=interval,
+            file=digest,
+            sums=sums,
+            extracted_at=datetime.now(UTC),
+            source_rows=source_rows,
+            key_snapshot=FileDigest.of(keys_file, key_rows),
+            has_all_keys=has_all_keys,
+            warnings=warnings,
+        )
+    # Last: its checksums make the files valid. A kill between the renames leaves files that do not
+    # match the sidecar, and the load refuses them.
+    landing.write_sidecar(path, sidecar, table.arrow_schema)
+    return sidecar
+
+
+def _extract_again(source: Source, table: Table, path: Path) -> None:
+    """Replace the rows of a landed interval; its keys stay as they were at its own extraction."""
+    old = landing.read_sidecar(path)
+    with atomic_file(path, point="landing") as rows_file:
+        digest, sums = _write_rows(source, table, old.interval, rows_file)
+    sidecar = replace(old, file=digest, sums=sums, extracted_at=datetime.now(UTC))
+    landing.write_sidecar(path, sidecar, table.arrow_schema)
+
+
+def _write_rows(
+    source: Source, table: Table, interval: DataInterval, rows_file: Path
+) -> tuple[FileDigest, dict[str, int]]:
+    """Write an interval's rows; return the file's digest and the sum of each numeric column."""
+    sums = {c.name: 0 for c in table.columns if c.name.endswith("_cents") or c.name == "quantity"}
+    batches = _checked(table, source.read_interval(table, interval), sums)
+    rows = _write(rows_file, table.arrow_schema, batches)
+    return FileDigest.of(rows_file, rows), sums
 
 
 def _checked(
@@ -116,14 +126,18 @@ def _checked(
     for batch in batches:
         for column in table.columns:
             if not column.nullable and batch.column(column.name).null_count:
-                raise PipelineError(
-                    f"{table.name}.{column.name} holds NULL, which the contract forbids",
-                    "correct that row in the source",
-                )
+                raise _null_error(table, batch, column)
         # While the batches pass, since the rows of an interval may not fit into memory.
         for name in sums:
             sums[name] += _exact_sum(batch.column(name))
         yield batch
+
+
+def _null_error(table: Table, batch: pa.RecordBatch, column: Column) -> PipelineError:
+    index = pc.index(batch.column(column.name).is_null(), True).as_py()
+    key = checks.key_of_row(table, batch, index)
+    problem = f"{column.name} holds NULL, which the contract forbids"
+    return checks.row_error(table, problem, key, checks.CORRECT_THE_ROW)
 
 
 def _exact_sum(integers: pa.Array) -> int:

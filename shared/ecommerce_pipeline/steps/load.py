@@ -1,6 +1,7 @@
 """Loading: an interval's landing files merged into the raw schema, last writer wins.
 
-The outcome depends on which rows were ever landed, not on the order or the number of loads.
+The outcome depends on the latest landing file of each interval, not on the order or the number of
+loads. ``deletions`` follows the rows that the source has deleted.
 """
 
 from __future__ import annotations
@@ -10,67 +11,138 @@ from pathlib import Path
 import duckdb
 
 from ecommerce_pipeline.context import StepContext
-from ecommerce_pipeline.contract import CUSTOMERS, TABLES, Table
+from ecommerce_pipeline.contract import TABLES, Table
+from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.files.crash_points import crash_point
-from ecommerce_pipeline.interval import DataInterval
+from ecommerce_pipeline.interval import DataInterval, uncovered
+from ecommerce_pipeline.interval_run import SUCCESS
 from ecommerce_pipeline.result import StepResult
-from ecommerce_pipeline.storage import landing, warehouse
-from ecommerce_pipeline.storage.parquet import parquet_pattern
-from ecommerce_pipeline.storage.raw import create_tables, row_version
+from ecommerce_pipeline.storage import deletions, journal, landing, published, warehouse
+from ecommerce_pipeline.storage.landing import Sidecar
+from ecommerce_pipeline.storage.parquet import parquet_table
+from ecommerce_pipeline.storage.raw import covered, create_tables, row_version, same_key
 
 
 def load_raw(context: StepContext) -> StepResult:
-    """Merge the interval's five landing files into ``raw`` in one transaction.
+    """Merge the interval's five landing files, and those of the lookback, in one transaction.
+
+    The details warn of time that no run has loaded, and of rows that the source has but ``raw``
+    lacks, or the other way round.
 
     Raises:
-        PipelineError: a landing file is missing, truncated or not what its sidecar says, or the
-            warehouse stays locked.
+        PipelineError: a landing file is missing, truncated or not what its sidecar says; the
+            source has lost more rows than allowed; the warehouse lacks what was loaded before, or
+            stays locked.
     """
-    files = {table: context.run.landing_file(table.name, context.interval) for table in TABLES}
-    rows = {table.name: landing.verify(table, path).rows for table, path in files.items()}
+    intervals = [*_lookback(context), context.interval]
+    sidecars = {interval: verified(context.settings.context(interval)) for interval in intervals}
     with warehouse.connect(context.run.warehouse) as connection:
         with warehouse.transaction(connection):
             create_tables(connection)
-            for table, path in files.items():
-                _merge(connection, table, path)
-                _note_interval(connection, table, context.interval, rows[table.name])
-            _replace_current_customer_keys(connection, context)
+            _raise_if_lost(connection, context)
+            for interval in intervals:
+                load_interval(connection, context, interval, sidecars[interval])
+            warnings = [
+                *_gaps(connection),
+                *(
+                    warning
+                    for table, sidecar in sidecars[context.interval].items()
+                    for warning in deletions.missing_rows(connection, context, table, sidecar)
+                ),
+            ]
             crash_point("load:before_commit")
         crash_point("load:after_commit")
-    return StepResult(rows=rows)
+    rows = {table.name: each.rows for table, each in sidecars[context.interval].items()}
+    return StepResult(rows=rows, details={"warnings": "; ".join(warnings)} if warnings else {})
+
+
+def load_interval(
+    connection: duckdb.DuckDBPyConnection,
+    context: StepContext,
+    interval: DataInterval,
+    sidecars: dict[Table, Sidecar],
+) -> None:
+    """Merge one interval's verified landing files; call it inside a transaction.
+
+    Raises:
+        PipelineError: the source has lost more rows than allowed.
+    """
+    for table, sidecar in sidecars.items():
+        _merge(connection, table, context.run.landing_file(table.name, interval))
+        _record_interval(connection, table, interval, sidecar.rows)
+    for table, sidecar in sidecars.items():
+        deletions.follow(connection, context, table, sidecar)
+
+
+def verified(context: StepContext) -> dict[Table, Sidecar]:
+    """The sidecars of the interval's landing files, each after its file was verified.
+
+    Raises:
+        PipelineError: a landing file is missing, truncated or not what its sidecar says.
+    """
+    return {
+        table: landing.verify(table, context.run.landing_file(table.name, context.interval))
+        for table in TABLES
+    }
+
+
+def _lookback(context: StepContext) -> list[DataInterval]:
+    """The earlier intervals whose files the extract steps have just replaced, in order."""
+    landed = [landing.landed_before(context, table) for table in TABLES]
+    return [interval for interval in landed[0] if all(interval in each for each in landed)]
+
+
+def _raise_if_lost(connection: duckdb.DuckDBPyConnection, context: StepContext) -> None:
+    """Refuse a new or an old warehouse in the place of the one that was loaded before."""
+    # Without this, the next run would publish one interval's rows as if they were all.
+    known = [
+        *published.covered(context.run),
+        *(
+            DataInterval.parse(entry.interval)
+            for entry in journal.read(context.run)
+            if entry.step == "load_raw" and entry.outcome == SUCCESS
+        ),
+    ]
+    missing = uncovered(known, covered(connection))
+    if missing:
+        raise PipelineError(
+            f"the warehouse {context.run.warehouse} lacks {missing[0]}"
+            f"{' and more' if len(missing) > 1 else ''}, which was loaded before:"
+            " the file was lost or replaced by an older one",
+            "rebuild it from landing/ and published/ with: "
+            f"ecommerce-pipeline rebuild-warehouse {context.run.path}",
+        )
 
 
 def _merge(connection: duckdb.DuckDBPyConnection, table: Table, path: Path) -> None:
-    """Insert new keys and replace older rows; of two rows with one key the newer wins.
+    """Insert new keys and replace rows that are not newer; within a file the newest wins.
 
-    Rows compare by ``updated_at``, then by their whole content.
+    A row with the same ``updated_at`` is replaced: the interval was extracted again, after the
+    source had changed the row without a new time.
     """
-    # The whole row, because two extractions can have the same updated_at and differ: the source may
-    # change a row twice within a microsecond, or without setting the time. By the time alone the
-    # row that was loaded first would win, and the result would depend on the order of the loads.
-    # The window function is for a source without a primary key, in which a key may occur twice.
+    # The window function is for a file with two rows of one key, which would make the result
+    # depend on their order; extraction refuses a source that has them.
     columns = ", ".join(f'"{name}"' for name in table.column_names)
     key = ", ".join(f'"{name}"' for name in table.key)
-    same_key = " AND ".join(f'target."{name}" = incoming."{name}"' for name in table.key)
     connection.execute(
         f"""
         MERGE INTO raw."{table.name}" AS target
         USING (
-            SELECT {columns} FROM read_parquet(?) AS landed
+            SELECT {columns} FROM {parquet_table(path)} AS landed
             QUALIFY row_number() OVER (
                 PARTITION BY {key} ORDER BY {row_version(table, "landed")} DESC
             ) = 1
         ) AS incoming
-        ON {same_key}
-        WHEN MATCHED AND {row_version(table, "incoming")} > {row_version(table, "target")}
+        ON {same_key(table, "target", "incoming")}
+        WHEN MATCHED AND incoming."updated_at" >= target."updated_at"
+            AND {row_version(table, "incoming")} IS DISTINCT FROM {row_version(table, "target")}
             THEN UPDATE
         WHEN NOT MATCHED THEN INSERT
-        """,
-        [parquet_pattern(path)],
+        """
     )
 
 
-def _note_interval(
+def _record_interval(
     connection: duckdb.DuckDBPyConnection, table: Table, interval: DataInterval, rows: int
 ) -> None:
     # The table has no primary key; the delete makes a repeated load leave one row.
@@ -83,22 +155,10 @@ def _note_interval(
     connection.execute("INSERT INTO raw.loaded_intervals VALUES (?, ?, ?, ?)", [*identity, rows])
 
 
-def _replace_current_customer_keys(
-    connection: duckdb.DuckDBPyConnection, context: StepContext
-) -> None:
-    """Keep the key snapshot of the newest interval, by which deleted customers are known."""
-    # An older interval, loaded again or late, must not bring deleted customers back. An equal end
-    # is this interval again, which replaces the keys.
-    end = context.interval.end
-    newer = connection.execute(
-        "SELECT count(*) FROM raw.loaded_intervals WHERE table_name = ? AND interval_end > ?",
-        [CUSTOMERS.name, end],
-    ).fetchall()
-    if newer[0][0]:
-        return
-    path = context.run.key_snapshot_file(CUSTOMERS.name, context.interval)
-    connection.execute("DELETE FROM raw.current_customer_keys")
-    connection.execute(
-        "INSERT INTO raw.current_customer_keys SELECT id, ? FROM read_parquet(?)",
-        [end, parquet_pattern(path)],
-    )
+def _gaps(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """One warning for all time between the first and the newest interval that is not loaded."""
+    loaded = covered(connection)
+    missing = uncovered([DataInterval(loaded[0].start, loaded[-1].end)], loaded)
+    if not missing:
+        return []
+    return [f"no run has loaded {', '.join(map(str, missing))}: run those intervals"]

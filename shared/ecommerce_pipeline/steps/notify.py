@@ -9,9 +9,11 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from urllib.error import URLError
+from urllib.parse import urlsplit
+from urllib.request import proxy_bypass
 
 from slack_sdk.http_retry import (
     ConnectionErrorRetryHandler,
@@ -87,20 +89,23 @@ def _result(sent_to: str, warnings: list[str]) -> StepResult:
 
 def _run_summary(context: StepContext, warnings: list[str]) -> RunSummary:
     """What the message says; one without numbers is better than none."""
-    elapsed = slowest = None
+    summary = RunSummary()
     try:
         steps = journal.latest_run(journal.read(context.run, context.interval))
-        elapsed = journal.elapsed_seconds(steps)
-        slowest = max(
-            ((step.step, step.seconds) for step in steps), key=lambda s: s[1], default=None
+        summary = RunSummary(
+            elapsed_seconds=journal.elapsed_seconds(steps),
+            slowest=max(
+                ((step.step, step.seconds) for step in steps), key=lambda s: s[1], default=None
+            ),
+            warnings=journal.warnings(steps),
         )
         if not context.run.published.exists():
-            return RunSummary(elapsed_seconds=elapsed, slowest=slowest)
+            return summary
         with open_published(context.run) as copy:
-            return RunSummary(copy.manifest, totals.read(copy.connection), elapsed, slowest)
+            return replace(summary, manifest=copy.manifest, totals=totals.read(copy.connection))
     except Exception as error:  # whatever is wrong with the data, the message must go out
         warnings.append(f"the numbers could not be read: {error}")
-        return RunSummary(elapsed_seconds=elapsed, slowest=slowest)
+        return summary
 
 
 def _post(url: str, content: Message, timeout_seconds: int) -> str | None:
@@ -116,6 +121,8 @@ def _post(url: str, content: Message, timeout_seconds: int) -> str | None:
                 _ShortRateLimits(RETRIES, _PAUSE),
             ],
         )
+        if proxy_bypass(urlsplit(url).hostname or ""):
+            client.proxy = None  # slack-sdk reads the variables of proxies, but not no_proxy
         response = client.send(text=content.text, blocks=content.blocks)
     except Exception as error:  # whatever a URL or a network can cause
         return _cause(error, timeout_seconds)

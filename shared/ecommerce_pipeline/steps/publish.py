@@ -1,15 +1,18 @@
 """Publishing: the published copy of the marts and the snapshot, replaced whole.
 
 ``published`` is a link to a version below ``.published/``; a version is never changed once the
-link points to it. The previous version is kept for readers who have it open.
+link points to it. The previous version is kept for readers who have it open, and so is every
+version that was replaced less than ``PIPELINE_PUBLISHED_KEEP_HOURS`` ago. A folder's modification
+time says when: it is set as the version is replaced.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import duckdb
@@ -19,10 +22,12 @@ from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.files.atomic import hidden_sibling, remove_leftovers, sync_file, sync_folder
 from ecommerce_pipeline.files.crash_points import crash_point
 from ecommerce_pipeline.files.lock import exclusive
+from ecommerce_pipeline.files.permissions import share
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.result import StepResult
-from ecommerce_pipeline.storage import warehouse
-from ecommerce_pipeline.storage.parquet import parquet_pattern
+from ecommerce_pipeline.storage import raw, warehouse
+from ecommerce_pipeline.storage.duckdb_connection import connect_duckdb
+from ecommerce_pipeline.storage.parquet import parquet_table
 from ecommerce_pipeline.storage.published import (
     DATABASE,
     Manifest,
@@ -33,6 +38,8 @@ from ecommerce_pipeline.storage.published import (
 
 SCHEMAS = ("marts", "snapshots")
 LOCK_WAIT_SECONDS = 60.0
+KEEP_HOURS = 24.0
+_KEEP_VARIABLE = "PIPELINE_PUBLISHED_KEEP_HOURS"
 
 
 def publish(context: StepContext) -> StepResult:
@@ -42,8 +49,10 @@ def publish(context: StepContext) -> StepResult:
 
     Raises:
         PipelineError: the warehouse is locked or has no marts, a type has no exact form in
-            Parquet, or the disk refuses; readers keep the previous copy.
+            Parquet, the disk refuses, or ``PIPELINE_PUBLISHED_KEEP_HOURS`` is no number of hours;
+            readers keep the previous copy.
     """
+    keep_hours = _keep_hours()
     link = context.run.published
     if link.exists() and not link.is_symlink():
         found = "folder" if link.is_dir() else "file"
@@ -55,7 +64,7 @@ def publish(context: StepContext) -> StepResult:
         _as_publish_error(link),
         exclusive(context.run.published_versions / ".lock", wait_seconds=LOCK_WAIT_SECONDS),
     ):
-        version, manifest = _replace(context)
+        version, manifest = _replace(context, keep_hours)
     return StepResult(
         rows={name.partition(".")[2]: table.rows for name, table in manifest.tables.items()},
         details={"version": version.name, "newest_interval": str(manifest.newest_interval)},
@@ -75,12 +84,30 @@ def _as_publish_error(link: Path) -> Iterator[None]:
         ) from error
 
 
-def _replace(context: StepContext) -> tuple[Path, Manifest]:
-    """Build a version, point the link to it, and remove all but it and the previous one."""
+def _keep_hours() -> float:
+    text = os.environ.get(_KEEP_VARIABLE, str(KEEP_HOURS))
+    try:
+        hours = float(text)
+        if not 0 <= hours < 1_000_000:  # also refuses NaN, for which no comparison is true
+            raise ValueError(text)
+    except ValueError:
+        raise PipelineError(
+            f"{_KEEP_VARIABLE}={text!r} is not a number of hours, 0 or more",
+            f"set it to one, such as {KEEP_HOURS:g}",
+        ) from None
+    return hours
+
+
+def _replace(context: StepContext, keep_hours: float) -> tuple[Path, Manifest]:
+    """Build a version, point the link to it, and remove the versions that have expired."""
     versions, link = context.run.published_versions, context.run.published
     remove_leftovers(link)
     building = versions / ".building"
     shutil.rmtree(building, ignore_errors=True)  # what a killed publisher left
+    replaced = link.resolve()
+    # Also before: with a full disk no publication would succeed, and none would free the space.
+    older = sorted(name for name in _names(versions) if name <= replaced.name)
+    _remove_expired(versions, keep_hours, kept=older[-2:])
     try:
         manifest = _build(context, building)
         version = building.rename(versions / _next_name(versions))
@@ -88,16 +115,31 @@ def _replace(context: StepContext) -> tuple[Path, Manifest]:
         shutil.rmtree(building, ignore_errors=True)
     # The version must be on the disk before the link that points to it.
     sync_folder(versions)
-    kept = {version.name, link.resolve().name}
+    if replaced.exists():
+        os.utime(replaced)
     _replace_link(link, version)
-    for old in versions.glob("[0-9]*"):
-        if old.name not in kept:
-            shutil.rmtree(old, ignore_errors=True)
+    _remove_expired(versions, keep_hours, kept=[version.name, replaced.name])
     return version, manifest
 
 
+def _remove_expired(versions: Path, keep_hours: float, *, kept: Sequence[str]) -> None:
+    """Remove the versions that were replaced so long ago, except those to keep.
+
+    What cannot be removed stays; a publication does not fail for it.
+    """
+    replaced_before = time.time() - keep_hours * 3600
+    for name in _names(versions):
+        with suppress(OSError):
+            if name not in kept and (versions / name).stat().st_mtime <= replaced_before:
+                shutil.rmtree(versions / name)
+
+
+def _names(versions: Path) -> list[str]:
+    return [version.name for version in versions.glob("[0-9]*")]
+
+
 def _next_name(versions: Path) -> str:
-    return f"{max((int(old.name) for old in versions.glob('[0-9]*')), default=0) + 1:06d}"
+    return f"{max(map(int, _names(versions)), default=0) + 1:06d}"
 
 
 def _replace_link(link: Path, version: Path) -> None:
@@ -116,9 +158,9 @@ def _build(context: StepContext, folder: Path) -> Manifest:
     # The inner conversion first: an error of DuckDB in this block is one of writing the copy, which
     # the warehouse's own conversion would report as one of the warehouse.
     with source as private, _as_publish_error(context.run.published):
-        newest = _newest_interval(private, context)
+        newest, covered = _newest_interval(private, context), raw.covered(private)
         tables = {name: _write_parquet(private, folder, *name) for name in _table_names(private)}
-    with duckdb.connect(folder / DATABASE) as copy:
+    with connect_duckdb(folder / DATABASE) as copy:
         for name, written in tables.items():
             # DuckDB writes a HUGEINT to Parquet as DOUBLE, which is not exact.
             if _copy_from_parquet(copy, folder, *name) != written:
@@ -131,30 +173,25 @@ def _build(context: StepContext, folder: Path) -> Manifest:
         interval=context.interval,
         newest_interval=newest,
         tables={f"{schema}.{table}": summary for (schema, table), summary in tables.items()},
+        covered=covered,
     )
     manifest.write(folder)
     for path in [*folder.rglob("*"), folder]:
         if path.is_file():
-            path.chmod(0o444)  # DuckDB opens a file for writing by default
+            path.chmod(0o400)  # DuckDB opens a file for writing by default
         sync_file(path)
+    share(folder, context.run.path)
     return manifest
 
 
 def _newest_interval(private: duckdb.DuckDBPyConnection, context: StepContext) -> DataInterval:
-    try:
-        newest = private.execute(
-            "SELECT interval_start, interval_end FROM raw.loaded_intervals"
-            " ORDER BY interval_end DESC, interval_start DESC LIMIT 1"
-        ).fetchall()
-    except duckdb.CatalogException:
-        newest = []
-    if not newest:
+    newest = raw.newest_interval(private)
+    if newest is None:
         raise PipelineError(
             f"the warehouse {context.run.warehouse} holds no data interval",
             "run the step load_raw first",
         )
-    start, end = newest[0]
-    return DataInterval(start.astimezone(UTC), end.astimezone(UTC))
+    return newest
 
 
 def _table_names(private: duckdb.DuckDBPyConnection) -> list[tuple[str, str]]:
@@ -187,10 +224,8 @@ def _copy_from_parquet(
 ) -> PublishedTable:
     name = qualified(schema, table)
     copy.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
-    copy.execute(
-        f"CREATE TABLE {name} AS FROM read_parquet(?)",
-        [parquet_pattern(parquet_file(folder, schema, table))],
-    )
+    file = parquet_file(folder, schema, table)
+    copy.execute(f"CREATE TABLE {name} AS FROM {parquet_table(file)}")
     return _summary(copy, name)
 
 

@@ -17,8 +17,8 @@ from ecommerce_pipeline.contract import TABLES, Table
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.result import StepResult
 from ecommerce_pipeline.storage import landing, warehouse
-from ecommerce_pipeline.storage.parquet import parquet_pattern
-from ecommerce_pipeline.storage.raw import row_version
+from ecommerce_pipeline.storage.parquet import parquet_table
+from ecommerce_pipeline.storage.raw import create_present_views, row_version, same_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,73 +33,73 @@ class Reconciliation:
 MART_RECONCILIATIONS = (
     Reconciliation(
         "rows of fct_orders",
-        "SELECT count(*) FROM raw.orders WHERE status <> 'test'",
+        "SELECT count(*) FROM present_orders WHERE status <> 'test'",
         "SELECT count(*) FROM marts.fct_orders",
     ),
     Reconciliation(
         "subtotal of fct_orders in cents",
-        "SELECT sum(subtotal_cents) FROM raw.orders WHERE status <> 'test'",
+        "SELECT sum(subtotal_cents) FROM present_orders WHERE status <> 'test'",
         "SELECT sum(subtotal) * 100 FROM marts.fct_orders",
     ),
     Reconciliation(
         "tax of fct_orders in cents",
-        "SELECT sum(total_cents - subtotal_cents) FROM raw.orders WHERE status <> 'test'",
+        "SELECT sum(total_cents - subtotal_cents) FROM present_orders WHERE status <> 'test'",
         "SELECT sum(tax) * 100 FROM marts.fct_orders",
     ),
     Reconciliation(
         "total of fct_orders in cents",
-        "SELECT sum(total_cents) FROM raw.orders WHERE status <> 'test'",
+        "SELECT sum(total_cents) FROM present_orders WHERE status <> 'test'",
         "SELECT sum(total) * 100 FROM marts.fct_orders",
     ),
     Reconciliation(
         "item_count of fct_orders",
-        "SELECT count(*) FROM raw.order_items WHERE order_id IN"
-        " (SELECT id FROM raw.orders WHERE status <> 'test')",
+        "SELECT count(*) FROM present_order_items WHERE order_id IN"
+        " (SELECT id FROM present_orders WHERE status <> 'test')",
         "SELECT sum(item_count) FROM marts.fct_orders",
     ),
     Reconciliation(
         "units of daily_revenue_by_category",
-        "SELECT sum(quantity) FROM raw.order_items WHERE order_id IN"
-        " (SELECT id FROM raw.orders WHERE status NOT IN ('test', 'cancelled'))",
+        "SELECT sum(quantity) FROM present_order_items WHERE order_id IN"
+        " (SELECT id FROM present_orders WHERE status NOT IN ('test', 'cancelled'))",
         "SELECT sum(units) FROM marts.daily_revenue_by_category",
     ),
     Reconciliation(
         "rows of fct_page_views",
         "SELECT count(*) FROM (SELECT DISTINCT session_id, page_url, viewed_at"
-        " FROM raw.page_views)",
+        " FROM present_page_views)",
         "SELECT count(*) FROM marts.fct_page_views",
     ),
     Reconciliation(
         "number of page views whose key fct_page_views lacks",
         "SELECT 0",
-        "SELECT count(*) FROM raw.page_views AS kept WHERE NOT EXISTS"
+        "SELECT count(*) FROM present_page_views AS kept WHERE NOT EXISTS"
         " (FROM marts.fct_page_views AS mart WHERE mart.session_id = kept.session_id"
         " AND mart.page_url = kept.page_url AND mart.viewed_at = kept.viewed_at)",
     ),
     Reconciliation(
         "duration of fct_page_views in seconds",
-        "SELECT sum(duration_seconds) FROM raw.page_views",
+        "SELECT sum(duration_seconds) FROM present_page_views",
         "SELECT sum(duration_seconds) FROM marts.fct_page_views",
     ),
     Reconciliation(
         "rows of dim_customers",
-        "SELECT count(*) FROM raw.customers WHERE id IN (SELECT id FROM raw.current_customer_keys)",
+        "SELECT count(*) FROM present_customers",
         "SELECT count(*) FROM marts.dim_customers",
     ),
     Reconciliation(
         "lifetime_value of dim_customers in cents",
-        "SELECT sum(total_cents) FROM raw.orders WHERE status NOT IN ('test', 'cancelled')"
+        "SELECT sum(total_cents) FROM present_orders WHERE status NOT IN ('test', 'cancelled')"
         " AND user_id IN (SELECT customer_id FROM marts.dim_customers)",
         "SELECT sum(lifetime_value) * 100 FROM marts.dim_customers",
     ),
     Reconciliation(
         "rows of dim_products",
-        "SELECT count(*) FROM raw.products",
+        "SELECT count(*) FROM present_products",
         "SELECT count(*) FROM marts.dim_products",
     ),
     Reconciliation(
         "price of dim_products in cents",
-        "SELECT sum(price_cents) FROM raw.products",
+        "SELECT sum(price_cents) FROM present_products",
         "SELECT sum(price) * 100 FROM marts.dim_products",
     ),
 )
@@ -119,9 +119,9 @@ _DAILY_DIFFERENCES = """
             )::HUGEINT AS microdollars,
             count(DISTINCT orders.id) AS order_count,
             sum(items.quantity) AS units
-        FROM raw.order_items AS items
-        JOIN raw.orders AS orders ON items.order_id = orders.id
-        LEFT JOIN raw.products AS products ON items.product_id = products.id
+        FROM present_order_items AS items
+        JOIN present_orders AS orders ON items.order_id = orders.id
+        LEFT JOIN present_products AS products ON items.product_id = products.id
         WHERE orders.status NOT IN ('test', 'cancelled')
         GROUP BY ALL
     ),
@@ -157,6 +157,7 @@ def validate_output(context: StepContext) -> StepResult:
         PipelineError: two numbers disagree; the message says which, with both values.
     """
     with warehouse.connect(context.run.warehouse) as connection:
+        create_present_views(connection)
         rows = {table.name: _check_landed(connection, context, table) for table in TABLES}
         for each in MART_RECONCILIATIONS:
             _compare(each.name, _value(connection, each.expected), _value(connection, each.actual))
@@ -168,11 +169,11 @@ def _check_landed(connection: duckdb.DuckDBPyConnection, context: StepContext, t
     """Every landed row must be in raw, or a newer version of it; return the number of them."""
     path = context.run.landing_file(table.name, context.interval)
     sidecar = landing.read_sidecar(path)
-    landed = "FROM read_parquet(?)"
-    rows = _value(connection, f"SELECT count(*) {landed}", parquet_pattern(path))
+    landed = f"FROM {parquet_table(path)}"
+    rows = _value(connection, f"SELECT count(*) {landed}")
     _compare(f"landed rows of {table.name}", sidecar.rows, rows)
     for name, expected in sidecar.sums.items():
-        total = _value(connection, f'SELECT sum("{name}") {landed}', parquet_pattern(path))
+        total = _value(connection, f'SELECT sum("{name}") {landed}')
         _compare(f"landed sum of {table.name}.{name}", expected, total)
     _compare(f"landed rows of {table.name} missing from raw", 0, _missing(connection, table, path))
     return sidecar.rows
@@ -180,13 +181,12 @@ def _check_landed(connection: duckdb.DuckDBPyConnection, context: StepContext, t
 
 def _missing(connection: duckdb.DuckDBPyConnection, table: Table, path: Path) -> int:
     """How many landed rows are neither in raw, column for column, nor replaced by a newer row."""
-    same_key = " AND ".join(f'kept."{name}" = landed."{name}"' for name in table.key)
     return _value(
         connection,
-        f'SELECT count(*) FROM read_parquet(?) AS landed WHERE NOT EXISTS (FROM raw."{table.name}"'
-        f" AS kept WHERE {same_key}"
-        f" AND {row_version(table, 'kept')} >= {row_version(table, 'landed')})",
-        parquet_pattern(path),
+        f"SELECT count(*) FROM {parquet_table(path)} AS landed"
+        f' WHERE NOT EXISTS (FROM raw."{table.name}" AS kept'
+        f" WHERE {same_key(table, 'kept', 'landed')} AND (kept.updated_at > landed.updated_at"
+        f" OR {row_version(table, 'kept')} IS NOT DISTINCT FROM {row_version(table, 'landed')}))",
     )
 
 
@@ -196,9 +196,9 @@ def _check_daily_revenue(connection: duckdb.DuckDBPyConnection) -> None:
             _compare(f"{number} of {category!r} on {day}", expected[number], actual[number])
 
 
-def _value(connection: duckdb.DuckDBPyConnection, query: str, *parameters: str) -> int:
+def _value(connection: duckdb.DuckDBPyConnection, query: str) -> int:
     # DuckDB sums BIGINT as HUGEINT and DECIMAL as DECIMAL(38), so no sum wraps around.
-    value = connection.execute(query, list(parameters)).fetchall()[0][0]
+    value = connection.execute(query).fetchall()[0][0]
     return 0 if value is None else value
 
 

@@ -45,6 +45,11 @@ class JournalEntry:
     attempt_pid: int = field(default_factory=os.getpid)
 
     @property
+    def warnings(self) -> str:
+        """What the step's result warns of; empty where it warns of nothing."""
+        return str(self.details.get("warnings", ""))
+
+    @property
     def seconds(self) -> float:
         """How long the attempt took."""
         return (self.ended_at - self.started_at).total_seconds()
@@ -107,6 +112,11 @@ def latest_run(entries: Sequence[JournalEntry]) -> list[JournalEntry]:
         if entry.outcome == SUCCESS and (not beginnings or entry.started_at >= max(beginnings))
     }
     return sorted(latest.values(), key=lambda entry: entry.started_at)
+
+
+def warnings(entries: Sequence[JournalEntry]) -> list[str]:
+    """What the entries warn of, each with its step."""
+    return [f"{entry.step}: {entry.warnings}" for entry in entries if entry.warnings]
 
 
 def elapsed_seconds(entries: Sequence[JournalEntry]) -> float | None:

@@ -1,11 +1,13 @@
 """Landing files: Parquet with a sidecar that describes them, and their verification.
 
-Beside ``<label>.parquet`` lies ``<label>.json``; where the source's keys were taken as well,
-``<label>.keys.parquet``, which the same sidecar covers.
+Beside ``<label>.parquet`` lie ``<label>.json`` and ``<label>.keys.parquet``, which the same sidecar
+covers: the key and ``updated_at`` of every row that the source had at the extraction, also outside
+the interval; of a large table only of the rows updated at the interval's end or later.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
@@ -17,10 +19,12 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ecommerce_pipeline.contract import Table
+from ecommerce_pipeline.context import StepContext
+from ecommerce_pipeline.contract import TABLES, Table
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.files.atomic import atomic_file
 from ecommerce_pipeline.interval import DataInterval
+from ecommerce_pipeline.run_directory import RunDirectory
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +52,11 @@ class Sidecar:
         interval: the data interval.
         file: the Parquet file's rows, size and checksum.
         sums: the exact sum of each money and quantity column.
-        key_snapshot: the key snapshot's rows, size and checksum; None where none was taken.
+        source_rows: how many rows the source had then, inside the interval or not.
+        key_snapshot: the key snapshot's rows, size and checksum.
+        has_all_keys: whether the key snapshot has every row, not only the later ones.
         warnings: what a reader should know, such as a column that the contract lacks.
-        extracted_at: the wall clock in UTC, for people only.
+        extracted_at: the wall clock in UTC; it only tells which of two extractions is the later.
     """
 
     table: str
@@ -58,7 +64,9 @@ class Sidecar:
     file: FileDigest
     sums: Mapping[str, int]
     extracted_at: datetime
-    key_snapshot: FileDigest | None = None
+    source_rows: int
+    key_snapshot: FileDigest
+    has_all_keys: bool = True
     warnings: tuple[str, ...] = field(default=())
 
     @property
@@ -78,8 +86,8 @@ def key_snapshot_file(path: Path) -> Path:
 
 
 def key_schema(table: Table) -> pa.Schema:
-    """The exact schema of the table's key snapshots."""
-    return pa.schema([table.arrow_schema.field(name) for name in table.key])
+    """The exact schema of the table's key snapshots: the key's columns and ``updated_at``."""
+    return pa.schema([table.arrow_schema.field(name) for name in (*table.key, "updated_at")])
 
 
 def write_sidecar(path: Path, sidecar: Sidecar, schema: pa.Schema) -> None:
@@ -88,7 +96,9 @@ def write_sidecar(path: Path, sidecar: Sidecar, schema: pa.Schema) -> None:
         "table": sidecar.table,
         "interval": str(sidecar.interval),
         "file": _digest_to_json(sidecar.file),
-        "key_snapshot": sidecar.key_snapshot and _digest_to_json(sidecar.key_snapshot),
+        "source_rows": sidecar.source_rows,
+        "key_snapshot": _digest_to_json(sidecar.key_snapshot),
+        "has_all_keys": sidecar.has_all_keys,
         "schema": [
             {"name": each.name, "type": str(each.type), "nullable": each.nullable}
             for each in schema
@@ -110,20 +120,46 @@ def read_sidecar(path: Path) -> Sidecar:
     sidecar = sidecar_file(path)
     try:
         content = json.loads(sidecar.read_text())
-        keys = content["key_snapshot"]
         return Sidecar(
             table=content["table"],
             interval=DataInterval.parse(content["interval"]),
             file=FileDigest(**content["file"]),
             sums=content["sums"],
             extracted_at=datetime.fromisoformat(content["extracted_at"]),
-            key_snapshot=keys and FileDigest(**keys),
+            source_rows=content["source_rows"],
+            key_snapshot=FileDigest(**content["key_snapshot"]),
+            has_all_keys=content["has_all_keys"],
             warnings=tuple(content["warnings"]),
         )
     except FileNotFoundError:
         raise _broken(sidecar, "is missing") from None
     except (OSError, ValueError, KeyError, TypeError, PipelineError) as error:
         raise _broken(sidecar, f"is unreadable ({type(error).__name__})") from error
+
+
+def landed_before(context: StepContext, table: Table) -> list[DataInterval]:
+    """The earlier intervals that the lookback reaches and that have a landing file, in order."""
+    earlier = context.interval.preceding(context.lookback)
+    files = {each: context.run.landing_file(table.name, each) for each in earlier}
+    return [each for each, path in files.items() if sidecar_file(path).exists()]
+
+
+def landed_intervals(run: RunDirectory) -> list[DataInterval]:
+    """The intervals of which every table was extracted, in the order of their ends and starts.
+
+    One with an unreadable sidecar is left out, as if it had never been extracted.
+    """
+    found = [_landed(run.landing / table.name) for table in TABLES]
+    whole = set.intersection(*found)
+    return sorted(whole, key=lambda interval: (interval.end, interval.start))
+
+
+def _landed(folder: Path) -> set[DataInterval]:
+    intervals = set()
+    for path in folder.glob("*.json"):
+        with contextlib.suppress(PipelineError):
+            intervals.add(read_sidecar(path).interval)
+    return intervals
 
 
 def verify(table: Table, path: Path) -> Sidecar:
@@ -136,8 +172,7 @@ def verify(table: Table, path: Path) -> Sidecar:
     if sidecar.table != table.name:
         raise _broken(path, f"holds the table {sidecar.table}, not {table.name}")
     _verify_file(path, sidecar.file, table.arrow_schema)
-    if sidecar.key_snapshot is not None:
-        _verify_file(key_snapshot_file(path), sidecar.key_snapshot, key_schema(table))
+    _verify_file(key_snapshot_file(path), sidecar.key_snapshot, key_schema(table))
     return sidecar
 
 

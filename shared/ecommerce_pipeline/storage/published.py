@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +13,8 @@ import duckdb
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.run_directory import RunDirectory
-from ecommerce_pipeline.storage.parquet import parquet_pattern
+from ecommerce_pipeline.storage.duckdb_connection import connect_duckdb
+from ecommerce_pipeline.storage.parquet import parquet_table
 
 MANIFEST = "manifest.json"
 DATABASE = "warehouse.duckdb"
@@ -43,17 +44,20 @@ class Manifest:
         interval: the data interval whose run published it.
         newest_interval: the loaded interval with the latest end.
         tables: by ``schema.table``.
+        covered: the time of which the rows are loaded, as few intervals as possible, in order.
     """
 
     interval: DataInterval
     newest_interval: DataInterval
     tables: Mapping[str, PublishedTable]
+    covered: Sequence[DataInterval] = ()
 
     def write(self, folder: Path) -> None:
         """Write ``manifest.json``, the same bytes for the same content."""
         values = {
             "interval": str(self.interval),
             "newest_interval": str(self.newest_interval),
+            "covered": [str(interval) for interval in self.covered],
             "tables": {name: asdict(self.tables[name]) for name in sorted(self.tables)},
         }
         (folder / MANIFEST).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
@@ -66,6 +70,7 @@ class Manifest:
             interval=DataInterval.parse(values["interval"]),
             newest_interval=DataInterval.parse(values["newest_interval"]),
             tables={name: PublishedTable(**table) for name, table in values["tables"].items()},
+            covered=tuple(DataInterval.parse(text) for text in values["covered"]),
         )
 
 
@@ -75,6 +80,39 @@ class PublishedCopy:
 
     manifest: Manifest
     connection: duckdb.DuckDBPyConnection
+
+
+def covered(run: RunDirectory) -> Sequence[DataInterval]:
+    """The time of which the published copy has the rows; none where nothing is published.
+
+    Raises:
+        PipelineError: the copy is damaged.
+    """
+    try:
+        return Manifest.read(run.published.resolve()).covered
+    except FileNotFoundError:
+        return ()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise PipelineError(
+            f"the published copy {run.published} is damaged: {error}",
+            f"remove the link {run.published} and run the interval again",
+        ) from error
+
+
+def resolve(run: RunDirectory) -> Path:
+    """The folder of the version that is current now, for a reader of several files.
+
+    The link ``published`` may be replaced between two reads, the version's own files never change.
+    They stay for at least ``PIPELINE_PUBLISHED_KEEP_HOURS`` (default: 24) after the version is
+    replaced.
+
+    Raises:
+        PipelineError: nothing is published.
+    """
+    folder = run.published.resolve()
+    if not folder.is_dir():
+        raise _nothing_published(run)
+    return folder
 
 
 @contextmanager
@@ -87,15 +125,12 @@ def open_published(run: RunDirectory) -> Iterator[PublishedCopy]:
     Raises:
         PipelineError: nothing is published, or the copy is damaged.
     """
-    # Once: a publisher may replace the link at any moment, and every file must be of one version.
-    folder = run.published.resolve()
+    folder = resolve(run)
     try:
         manifest = Manifest.read(folder)
         connection = _connect(folder, manifest)
     except FileNotFoundError:
-        raise PipelineError(
-            f"nothing is published in {run.published}", "run the step publish first"
-        ) from None
+        raise _nothing_published(run) from None
     except (OSError, ValueError, KeyError, TypeError, duckdb.Error) as error:
         raise PipelineError(
             f"the published copy {folder} is damaged: {error}", "run the step publish again"
@@ -104,16 +139,18 @@ def open_published(run: RunDirectory) -> Iterator[PublishedCopy]:
         yield PublishedCopy(manifest, connection)
 
 
+def _nothing_published(run: RunDirectory) -> PipelineError:
+    return PipelineError(f"nothing is published in {run.published}", "run the step publish first")
+
+
 def _connect(folder: Path, manifest: Manifest) -> duckdb.DuckDBPyConnection:
-    connection = duckdb.connect()
+    connection = connect_duckdb()
     connection.execute("SET TimeZone = 'UTC'")  # the default is the machine's zone
     for name in manifest.tables:
         schema, _, table = name.partition(".")
-        # ``create_view`` takes a bare name, and makes the view in the schema that is in use.
-        connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"; USE "{schema}"')
-        pattern = parquet_pattern(parquet_file(folder, schema, table))
-        connection.read_parquet(pattern).create_view(table)
-    connection.execute("USE main")
+        rows = parquet_table(parquet_file(folder, schema, table))
+        connection.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
+        connection.execute(f"CREATE VIEW {qualified(schema, table)} AS FROM {rows}")
     return connection
 
 

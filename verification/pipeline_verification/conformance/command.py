@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 
 from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.execution.environment import use_stated_environment
 from ecommerce_pipeline.execution.processes import exit_on_sigterm
 from ecommerce_pipeline.harness.command_line import run_cli
 from pipeline_verification.conformance import report
@@ -44,6 +45,7 @@ def command(
 ) -> None:
     """Compare every variant with the control, the oracle and the specification."""
     exit_on_sigterm()
+    use_stated_environment()
     chosen = choose_scenarios(scenarios, quick=quick)
     names = choose_variants(variants)
     whole = not quick and len(chosen) == len(discover()) and names == variant_names()

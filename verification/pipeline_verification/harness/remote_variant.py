@@ -10,8 +10,8 @@ from typing import Any
 
 from ecommerce_pipeline.context import RunSettings
 from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.execution.environment import stated_environment
 from ecommerce_pipeline.execution.messages import receive, send
-from ecommerce_pipeline.execution.processes import inherited_environment
 from ecommerce_pipeline.harness.variant import NO_OP, PIPELINE
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.interval_run import IntervalRun, interval_run_from_json
@@ -72,7 +72,7 @@ class RemoteVariant:
         with self._log.open("ab") as log, theirs:
             self._process = subprocess.Popen(
                 [*self._module, str(theirs.fileno()), *self._arguments],
-                env=inherited_environment(),
+                env=stated_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -10,14 +10,13 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from ecommerce_pipeline.contract import TABLES
+from ecommerce_pipeline.contract import TABLES, Table
 from pipeline_verification.oracle import marts
 from pipeline_verification.oracle.history import Event
 from pipeline_verification.oracle.replay import Replay, replay
 from pipeline_verification.oracle.source_state import SourceState
 
 _TIME = pa.timestamp("us", tz="UTC")
-_CURRENT_CUSTOMER_KEYS = pa.schema({"id": pa.int64(), "as_of": _TIME})
 _LOADED_INTERVALS = pa.schema(
     {
         "table_name": pa.string(),
@@ -46,17 +45,14 @@ def expected_tables(source: SourceState, history: Sequence[Event]) -> dict[str, 
 
 
 def _raw_tables(replayed: Replay) -> dict[str, pa.Table]:
-    tables = {
-        f"raw.{table.name}": pa.Table.from_pandas(
-            replayed.raw[table.name], table.arrow_schema, preserve_index=False
-        )
-        for table in TABLES
-    }
-    as_of = replayed.customers_as_of
-    current_keys = [
-        {"id": customer, "as_of": as_of.end if as_of else None}
-        for customer in replayed.current_customer_keys
-    ]
+    tables = {}
+    for table in TABLES:
+        deleted = replayed.deleted(table.name)[list(table.key)]
+        for name, rows, schema in (
+            (table.name, replayed.raw[table.name], table.arrow_schema),
+            (f"deleted_{table.name}", deleted, _key_schema(table)),
+        ):
+            tables[f"raw.{name}"] = pa.Table.from_pandas(rows, schema, preserve_index=False)
     loaded = [
         {
             "table_name": table,
@@ -66,17 +62,20 @@ def _raw_tables(replayed: Replay) -> dict[str, pa.Table]:
         }
         for (table, interval), rows in replayed.loaded.items()
     ]
-    tables["raw.current_customer_keys"] = pa.Table.from_pylist(current_keys, _CURRENT_CUSTOMER_KEYS)
     tables["raw.loaded_intervals"] = pa.Table.from_pylist(loaded, _LOADED_INTERVALS)
     return tables
 
 
 def _marts(replayed: Replay) -> dict[str, pa.Table]:
-    raw = replayed.raw
+    present = {table.name: replayed.present(table.name) for table in TABLES}
     return {
-        "marts.dim_customers": marts.dim_customers(replayed.customers, raw),
-        "marts.dim_products": marts.dim_products(raw),
-        "marts.fct_orders": marts.fct_orders(raw),
-        "marts.fct_page_views": marts.fct_page_views(raw),
-        "marts.daily_revenue_by_category": marts.daily_revenue_by_category(raw),
+        "marts.dim_customers": marts.dim_customers(present["customers"], present),
+        "marts.dim_products": marts.dim_products(present),
+        "marts.fct_orders": marts.fct_orders(present),
+        "marts.fct_page_views": marts.fct_page_views(present),
+        "marts.daily_revenue_by_category": marts.daily_revenue_by_category(present),
     }
+
+
+def _key_schema(table: Table) -> pa.Schema:
+    return pa.schema([table.arrow_schema.field(name) for name in table.key])

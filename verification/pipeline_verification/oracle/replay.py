@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -13,30 +13,43 @@ from pipeline_verification.oracle.history import Event, SourceAdvanced
 from pipeline_verification.oracle.snapshot import CustomerVersions
 from pipeline_verification.oracle.source_state import Frames, SourceState, empty_frame
 
+Key = tuple[object, ...]
+
 
 @dataclass(slots=True)
 class Replay:
     """The state of the warehouse before any mart.
 
     Attributes:
-        raw: the contract's tables; for each key the row with the newest ``updated_at``.
+        raw: the contract's tables; for each key the row with the newest ``updated_at``, of two with
+            the same the one that was extracted last.
         loaded: the number of rows of each interval's latest extraction, by table and interval.
-        current_customer_keys: the customers' ids at the newest interval's latest extraction.
-        customers_as_of: the newest interval; None before the first run.
+        newest: the newest interval; None before the first run.
+        deleted_keys: by table, the keys of ``raw`` that the source lacked at the newest interval's
+            latest extraction, and that no older interval's later extraction has found.
         customer_versions: the snapshot.
     """
 
     raw: Frames = field(default_factory=lambda: {t.name: empty_frame(t) for t in TABLES})
     loaded: dict[tuple[str, DataInterval], int] = field(default_factory=dict)
-    current_customer_keys: frozenset[int] = frozenset()
-    customers_as_of: DataInterval | None = None
+    newest: DataInterval | None = None
+    deleted_keys: dict[str, set[Key]] = field(
+        default_factory=lambda: {t.name: set() for t in TABLES}
+    )
     customer_versions: CustomerVersions = field(default_factory=CustomerVersions)
 
-    @property
-    def customers(self) -> pd.DataFrame:
-        """The loaded customers that the source still has."""
-        loaded = self.raw["customers"]
-        return loaded[loaded["id"].isin(list(self.current_customer_keys))]
+    def present(self, table: str) -> pd.DataFrame:
+        """The loaded rows that the source has not deleted."""
+        return self.raw[table][~self._is_deleted(table)]
+
+    def deleted(self, table: str) -> pd.DataFrame:
+        """The loaded rows that the source has deleted."""
+        return self.raw[table][self._is_deleted(table)]
+
+    def _is_deleted(self, table: str) -> pd.Series[bool]:
+        rows = self.raw[table]
+        deleted = [key in self.deleted_keys[table] for key in _keys(table, rows)]
+        return pd.Series(deleted, index=rows.index, dtype=bool)
 
 
 def replay(source: SourceState, history: Sequence[Event]) -> Replay:
@@ -51,16 +64,27 @@ def replay(source: SourceState, history: Sequence[Event]) -> Replay:
 
 
 def _run(replayed: Replay, source: SourceState, interval: DataInterval) -> None:
+    # An older interval that runs late must not replace what the newest one has seen.
+    newest = replayed.newest or interval
+    is_newest = interval.end >= newest.end
+    newest = max(newest, interval, key=lambda each: (each.end, each.start))
+    replayed.newest = newest
     for table in TABLES:
         rows = source.rows(table.name, interval)
         replayed.loaded[table.name, interval] = len(rows)
         replayed.raw[table.name] = _last_writer_wins(table.name, replayed.raw[table.name], rows)
-    newest = replayed.customers_as_of
-    # An older interval that runs late must not replace the newer list of customers.
-    if newest is None or interval.end >= newest.end:
-        replayed.customers_as_of = interval
-        replayed.current_customer_keys = frozenset(source.customer_ids())
-    replayed.customer_versions.record(replayed.customers, interval.end)
+        if is_newest:
+            loaded = set(_keys(table.name, replayed.raw[table.name]))
+            replayed.deleted_keys[table.name] = loaded - set(
+                _keys(table.name, source.table(table.name))
+            )
+        else:
+            replayed.deleted_keys[table.name] -= set(_keys(table.name, rows))
+    replayed.customer_versions.record(replayed.present("customers"), newest)
+
+
+def _keys(table: str, rows: pd.DataFrame) -> Iterator[Key]:
+    return zip(*(rows[name] for name in TABLE_BY_NAME[table].key), strict=True)
 
 
 def _last_writer_wins(table: str, before: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:

@@ -47,9 +47,9 @@ class SourceState:
         updated_at = rows["updated_at"]
         return rows[(updated_at >= interval.start) & (updated_at < interval.end)]
 
-    def customer_ids(self) -> pd.Series[int]:
-        """The ids of the customers that exist now."""
-        return self._tables["customers"]["id"]
+    def table(self, name: str) -> pd.DataFrame:
+        """All rows that the table has now."""
+        return self._tables[name]
 
 
 def frame(table: pa.Table) -> pd.DataFrame:

@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from itertools import groupby
+from math import ceil
 
 from ecommerce_pipeline.reporting import formatting
+from ecommerce_pipeline.reporting.dashboard.queries import Day
 
 MAX_COLUMNS = 45
 MAX_POINTS = 400
+MAX_YEARS = 30  # by month not more than MAX_POINTS
+MAX_LABELS = 4  # on a phone; of months, which are longer, one less
 WIDEST_COLUMN = 8.0
 ZERO = Decimal(0)
 
@@ -54,6 +58,7 @@ class RevenueChart:
         zero: the height of zero.
         grid: heights and labels of the grid lines.
         dates: places, anchors and labels along the bottom.
+        label_step: every how many columns there is a label; 1 where a line is drawn.
         line: the SVG path through the periods in a 100 by 100 box; None where columns are drawn.
         best: the period of the highest revenue.
     """
@@ -63,6 +68,7 @@ class RevenueChart:
     zero: float
     grid: Sequence[tuple[float, str]]
     dates: Sequence[tuple[float, str, str]]
+    label_step: int
     line: str | None
     best: Period
 
@@ -71,6 +77,48 @@ class RevenueChart:
         """The line's path closed along zero."""
         first, last = _centre(self.marks[0]), _centre(self.marks[-1])
         return f"{self.line} L{last:.2f} {self.zero:.2f} L{first:.2f} {self.zero:.2f} Z"
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """The days that are too far from the others for the chart.
+
+    Attributes:
+        days: how many there are.
+        revenue: their sum.
+        example: the first of them.
+        before: the first day that the chart can have.
+        after: the last day that it can have.
+    """
+
+    days: int
+    revenue: Decimal
+    example: Day
+    before: date
+    after: date
+
+
+def within_reach(
+    by_day: Mapping[Day, Decimal], end: date
+) -> tuple[Mapping[date, Decimal], LeftOut | None]:
+    """The days that the chart can show, and what it leaves out.
+
+    One order with a mistyped year would make the other days too narrow to see, and its chart would
+    have a period for each month until then.
+
+    Args:
+        by_day: revenue by day.
+        end: the end of the newest interval; the chart reaches a year beyond it at most.
+    """
+    after = date.fromordinal(min(end.toordinal() + 366, date.max.toordinal()))
+    usable = [day for day in by_day if isinstance(day, date) and day <= after]
+    before = date(max(max(usable, default=after).year - MAX_YEARS, date.min.year), 1, 1)
+    shown = {day: by_day[day] for day in usable if day >= before}
+    others = [day for day in by_day if day not in shown]
+    if not others:
+        return shown, None
+    revenue = sum((by_day[day] for day in others), ZERO)
+    return shown, LeftOut(len(others), revenue, others[0], before, after)
 
 
 def revenue_chart(by_day: Mapping[date, Decimal]) -> RevenueChart | None:
@@ -86,14 +134,17 @@ def revenue_chart(by_day: Mapping[date, Decimal]) -> RevenueChart | None:
         return float((high - amount) / (high - low)) * 100
 
     marks = _marks(periods, height)
+    columns = len(periods) <= MAX_COLUMNS
+    label_step = ceil((len(periods) - 1) / (MAX_LABELS - 1)) or 1 if columns else 1
     line = " L".join(f"{_centre(mark):.2f} {height(mark.period.revenue):.2f}" for mark in marks)
     return RevenueChart(
         unit=unit,
         marks=marks,
         zero=height(ZERO),
         grid=[(height(tick), formatting.short_money(tick)) for tick in ticks],
-        dates=_dates(marks),
-        line=f"M{line}" if len(periods) > MAX_COLUMNS else None,
+        dates=_labels(marks[::label_step]) if columns else _spread_labels(marks),
+        label_step=label_step,
+        line=None if columns else f"M{line}",
         best=max(periods, key=lambda period: period.revenue),
     )
 
@@ -163,16 +214,21 @@ def _ticks(amounts: Sequence[Decimal], about: int = 4) -> list[Decimal]:
     return [step * place for place in range(start, max(stop, start + 1) + 1)]
 
 
-def _dates(marks: Sequence[Mark]) -> list[tuple[float, str, str]]:
-    """Evenly spread labels, few enough for a phone; at an edge they are anchored to it."""
-    within_a_year = (marks[-1].period.last - marks[0].period.first).days < 366
+def _spread_labels(marks: Sequence[Mark]) -> list[tuple[float, str, str]]:
+    """Labels of the first and the last point and of some between, as evenly as there are points."""
+    gaps = (MAX_LABELS if _within_a_year(marks) else MAX_LABELS - 1) - 1
+    places = [round(n * (len(marks) - 1) / gaps) for n in range(gaps + 1)]
+    return _labels([marks[n] for n in places], within_a_year=_within_a_year(marks))
+
+
+def _labels(marks: Sequence[Mark], *, within_a_year: bool = True) -> list[tuple[float, str, str]]:
+    """A label below the middle of each mark; at an edge it is anchored to it."""
     write = formatting.day_and_month if within_a_year else formatting.month
-    gaps = min(4 if within_a_year else 3, len(marks)) - 1
-    places = [round(n * (len(marks) - 1) / gaps) for n in range(gaps + 1)] if gaps else [0]
-    return [
-        (_centre(marks[n]), _anchor(_centre(marks[n])), write(marks[n].period.first))
-        for n in places
-    ]
+    return [(_centre(mark), _anchor(_centre(mark)), write(mark.period.first)) for mark in marks]
+
+
+def _within_a_year(marks: Sequence[Mark]) -> bool:
+    return (marks[-1].period.last - marks[0].period.first).days < 366
 
 
 def _anchor(place: float) -> str:

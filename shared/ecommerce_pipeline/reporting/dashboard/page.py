@@ -31,22 +31,28 @@ def render(context: StepContext, data: DashboardData, steps: Sequence[JournalEnt
         keep_trailing_newline=True,
     )
     environment.filters.update(
+        text=formatting.text,
         money=formatting.money,
         day=formatting.day,
         time=formatting.time,
         duration=formatting.duration,
+    )
+    by_day, left_out = charts.within_reach(
+        data.revenue_by_day, data.manifest.newest_interval.end.date()
     )
     return environment.get_template("page.html.jinja").render(
         interval=formatting.interval(context.interval),
         newest_interval=formatting.interval(data.manifest.newest_interval),
         data=data,
         totals=data.totals,
-        revenue=charts.revenue_chart(data.revenue_by_day),
+        revenue=charts.revenue_chart(by_day),
+        left_out=left_out,
         categories=_categories(data),
         statuses=_statuses(data),
         freshness=_freshness(context, data),
         steps=_steps(steps),
         elapsed=journal.elapsed_seconds(steps),
+        warnings=journal.warnings(steps),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from typing import TypeAlias
 
 from ecommerce_pipeline.contract import ORDER_STATUSES
 from ecommerce_pipeline.reporting import totals
@@ -13,6 +14,9 @@ from ecommerce_pipeline.reporting.totals import Totals
 from ecommerce_pipeline.storage.published import Manifest, PublishedCopy, qualified
 
 TOP_CUSTOMERS = 10
+
+Day: TypeAlias = date | str
+"""A UTC day; as DuckDB's text where Python has no such date: 20250-01-01, 0044-03-15 (BC)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +27,7 @@ class Customer:
     name: str | None
     country: str | None
     orders: int
-    last_order: datetime
+    last_order: Day
     lifetime_value: Decimal
 
 
@@ -34,7 +38,7 @@ class DashboardData:
     Attributes:
         manifest: what was published.
         totals: the totals.
-        revenue_by_day: dollars by UTC day of the order; days without revenue are missing.
+        revenue_by_day: dollars by UTC day of the order, in order; days without revenue are missing.
         revenue_by_category: dollars, the largest first.
         orders_by_status: orders in the order of their life, statuses without orders left out.
         top_customers: by lifetime value, at most ``TOP_CUSTOMERS``.
@@ -43,7 +47,7 @@ class DashboardData:
 
     manifest: Manifest
     totals: Totals
-    revenue_by_day: Mapping[date, Decimal]
+    revenue_by_day: Mapping[Day, Decimal]
     revenue_by_category: Sequence[tuple[str, Decimal]]
     orders_by_status: Sequence[tuple[str, int]]
     top_customers: Sequence[Customer]
@@ -53,8 +57,8 @@ class DashboardData:
 def read(copy: PublishedCopy) -> DashboardData:
     """Read the page's content."""
     by_day = copy.connection.execute(
-        "SELECT order_date, sum(revenue) FROM marts.daily_revenue_by_category"
-        " GROUP BY ALL ORDER BY ALL"
+        "SELECT order_date::VARCHAR, sum(revenue) FROM marts.daily_revenue_by_category"
+        " GROUP BY order_date ORDER BY order_date"
     ).fetchall()
     by_category = copy.connection.execute(
         "SELECT category, sum(revenue) AS revenue FROM marts.daily_revenue_by_category"
@@ -63,7 +67,7 @@ def read(copy: PublishedCopy) -> DashboardData:
     return DashboardData(
         manifest=copy.manifest,
         totals=totals.read(copy.connection),
-        revenue_by_day=dict(by_day),
+        revenue_by_day={_day(text): revenue for text, revenue in by_day},
         revenue_by_category=by_category,
         orders_by_status=_orders_by_status(copy),
         top_customers=_top_customers(copy),
@@ -81,12 +85,24 @@ def _orders_by_status(copy: PublishedCopy) -> list[tuple[str, int]]:
 
 def _top_customers(copy: PublishedCopy) -> list[Customer]:
     rows = copy.connection.execute(
-        "SELECT customer_id, name, country, order_count, last_order_at, lifetime_value"
+        "SELECT customer_id, name, country, order_count, last_order_at::DATE::VARCHAR,"
+        " lifetime_value"
         " FROM marts.dim_customers WHERE order_count > 0"
         " ORDER BY lifetime_value DESC, customer_id LIMIT ?",
         [TOP_CUSTOMERS],
     ).fetchall()
-    return [Customer(*row) for row in rows]
+    return [
+        Customer(number, name, country, orders, _day(last_order), value)
+        for number, name, country, orders, last_order, value in rows
+    ]
+
+
+def _day(text: str) -> Day:
+    # DuckDB's driver returns infinity as the year 9999, but its text as it is.
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return text
 
 
 def _newest_update(copy: PublishedCopy) -> datetime | None:
