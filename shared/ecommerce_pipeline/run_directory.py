@@ -138,7 +138,7 @@ class RunDirectory:
             PipelineError: it cannot be made.
         """
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
         except OSError as error:
             raise _unusable(self.path, "made", error) from error
 

@@ -26,7 +26,7 @@ from ecommerce_pipeline.dbt_runner.manifest import (
 )
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution.environment import use_stated_environment
-from ecommerce_pipeline.files.temporary import temporary_folder
+from ecommerce_pipeline.files.temporary import locked_folder
 
 if TYPE_CHECKING:
     from dbt.cli.main import dbtRunnerResult
@@ -54,7 +54,7 @@ def preload() -> None:
         importlib.import_module(module)
     with (
         contextlib.suppress(PipelineError, OSError),
-        temporary_folder("dbt-preload-") as folder,
+        locked_folder("pipeline-dbt-") as folder,
     ):
         # dbt's parser starts threads, and a fork has none of them, so that a child would wait for
         # them for ever. So a process of its own parses, and dbt is given the outcome here: with a
@@ -70,8 +70,8 @@ def invoke(
     folder: Path,
     target: Path,
     logs: Path,
-    callbacks: Sequence[Callable[[Any], None]] = (),
     manifest: Manifest | None = None,
+    callbacks: Sequence[Callable[[Any], None]] = (),
 ) -> dbtRunnerResult:
     """Run dbt with ``command`` on the warehouse of a run's folder; the result says how it went.
 
@@ -80,8 +80,8 @@ def invoke(
         folder: the run's folder, without links; the warehouse is in it.
         target: where artifacts and the state of partial parsing go.
         logs: the folder of dbt's log.
-        callbacks: called with each of dbt's events.
         manifest: the parsed project; by default dbt parses what changed since it last did.
+        callbacks: called with each of dbt's events.
 
     Raises:
         PipelineError: there is no dbt project where it should be.
