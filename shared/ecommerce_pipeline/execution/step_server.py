@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.errors import PipelineError
-from ecommerce_pipeline.execution.environment import stated_environment
+from ecommerce_pipeline.execution.environment import stated_environment, temporary_folder
 from ecommerce_pipeline.execution.messages import receive, send
 from ecommerce_pipeline.execution.supervisor import Server, Supervisor
 from ecommerce_pipeline.files.lock import shared
