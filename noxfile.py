@@ -239,8 +239,12 @@ def _run_and_verify(
     parser = argparse.ArgumentParser(add_help=False)
     default = environment.folder.removesuffix("_impl")
     parser.add_argument("--run-dir", default=str(ROOT / "runs" / default))
-    run_dir = parser.parse_known_args(arguments)[0].run_dir
-    _pytest(session, "tests/equivalence", "--run-dir", run_dir)
+    parser.add_argument("--source", default="")
+    options = parser.parse_known_args(arguments)[0]
+    # The run record has the URL without its password, which env and @FILE give again.
+    given = options.source == "env" or options.source.startswith("@")
+    source = ["--source-url", options.source] if given else []
+    _pytest(session, "tests/equivalence", "--run-dir", options.run_dir, *source)
 
 
 def _parts_of_tests() -> list[tuple[str, list[str]]]:

@@ -34,10 +34,9 @@ from ecommerce_pipeline.context import (
     DEFAULT_MAX_KEY_LOSS,
     StepContext,
 )
-from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.errors import PipelineError, is_retryable
 from ecommerce_pipeline.execution import step_client
 from ecommerce_pipeline.interval import DataInterval
-from ecommerce_pipeline.interval_run import SUCCESS
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.specification import EXTRACT_STEPS, MAX_PARALLEL_STEPS, STEP_BY_NAME
 from ecommerce_pipeline.storage import journal
@@ -84,7 +83,7 @@ def run_step(step: str) -> dict[str, int]:
     try:
         result = step_client.run_step(step, step_context(get_current_context()))
     except PipelineError as error:
-        if error.retryable:
+        if is_retryable(error):
             raise
         raise AirflowFailException(str(error)) from None  # Airflow does not retry this exception
     return dict(result.rows)
@@ -121,13 +120,13 @@ def notify_failure(context: Context) -> None:
     """Notify once for each failed run at which step it failed and why."""
     run_context = step_context(context)
     attempts = journal.read(run_context.run, run_context.interval)
-    failed = [attempt for attempt in attempts if attempt.outcome != SUCCESS]
-    task, reason = context["ti"].task_id, str(context.get("reason"))
-    # Airflow's reason is general; the journal has the step's own message. A mapped extract is the
-    # task "extract", and its step "extract_orders", hence the comparison by prefix.
-    if failed and failed[-1].step.startswith(task):
-        task, reason = failed[-1].step, str(failed[-1].details["error"])
-    steps.notify_failure(run_context, task, reason)
+    started = context["dag_run"].start_date or datetime.now(UTC)
+    # Airflow's reason is general; the journal has the steps' own messages. It has none of a step
+    # whose task was killed with its process.
+    failed = journal.failed_steps(attempts, since=started)
+    step = ", ".join(failed) or context["ti"].task_id
+    reason = "; ".join(failed.values()) or str(context.get("reason"))
+    steps.notify_failure(run_context, step, reason)
 
 
 @dag(

@@ -5,9 +5,7 @@ python airflow_impl/run.py --days 3
 
 from __future__ import annotations
 
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
@@ -21,11 +19,11 @@ from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution.processes import free_port, wait_until
 from ecommerce_pipeline.harness.command_line import main
 from ecommerce_pipeline.harness.postgres_server import running_server
-from ecommerce_pipeline.harness.services import Service
+from ecommerce_pipeline.harness.services import Service, run_to_end
 from ecommerce_pipeline.harness.variant import check_path, shared_step_server
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.interval_run import FAILED, RUNNING, SKIPPED, SUCCESS, IntervalRun, StepRun
-from ecommerce_pipeline.specification import EXTRACT_STEPS
+from ecommerce_pipeline.specification import EXTRACT_STEPS, longest_run_seconds
 from services import (
     CALLBACK_SECONDS,
     PASSWORDS,
@@ -43,6 +41,7 @@ HEALTH = "/api/v2/monitor/health"
 WAREHOUSE_POOL = {"name": "warehouse", "slots": 1, "description": "DuckDB: one process at a time"}
 EXPANDED = r"\$(\w+|\{[^}]*\})"  # by Airflow, in every path of its settings
 START_SECONDS = 180.0
+MIGRATION_SECONDS = 300.0
 POLL_SECONDS = 0.2
 STATES = {
     "success": SUCCESS,
@@ -111,7 +110,9 @@ class Airflow:
     def run_interval(self, interval: DataInterval) -> IntervalRun:
         """Trigger the interval's run, or clear an existing one to rerun it; wait for its end."""
         run = self.trigger(interval)
-        self.wait_until(lambda: self.api.get(run)["state"] in (SUCCESS, FAILED))
+        self.wait_until(
+            lambda: self.api.get(run)["state"] in (SUCCESS, FAILED), f"the run of {interval.label}"
+        )
         return self._interval_run(interval, self.api.get(run))
 
     def trigger(self, interval: DataInterval) -> str:
@@ -128,17 +129,31 @@ class Airflow:
             self.api.post(f"{path}/clear", {"dry_run": False})
         return path
 
-    def wait_until(self, condition: Callable[[], bool]) -> None:
-        """Poll until the condition is true, and restart services that have exited meanwhile."""
-        while True:
+    def wait_until(self, condition: Callable[[], bool], what: str, intervals: int = 1) -> None:
+        """Poll until the condition is true, and restart services that have exited meanwhile.
+
+        Args:
+            condition: what is waited for.
+            what: the same in words.
+            intervals: how many intervals have to be run until then.
+
+        Raises:
+            PipelineError: it has not come true in the time that the steps have.
+        """
+
+        def is_true() -> bool:
             for service in self.services.values():
                 service.restart_if_exited()
             try:
-                if condition():
-                    return
+                return condition()
             except UnreachableError:
-                pass  # the API server was just restarted
-            time.sleep(POLL_SECONDS)
+                return False  # the API server was just restarted
+
+        limit = longest_run_seconds(intervals)
+        if not wait_until(is_true, timeout_seconds=limit, poll_seconds=POLL_SECONDS):
+            raise PipelineError(
+                f"{what} has not ended after {limit:g} s", "read the logs of Airflow's services"
+            )
 
     def backfill(self, intervals: Sequence[DataInterval]) -> list[IntervalRun]:
         """Run Airflow's own backfill from the first interval to the last and wait for its end."""
@@ -150,7 +165,9 @@ class Airflow:
             "reprocess_behavior": "completed",  # the default would skip intervals that have a run
         }
         path = f"/api/v2/backfills/{self.api.post('/api/v2/backfills', body)['id']}"
-        self.wait_until(lambda: self.api.get(path)["completed_at"] is not None)
+        self.wait_until(
+            lambda: self.api.get(path)["completed_at"] is not None, "the backfill", len(intervals)
+        )
         runs = zip(intervals, self._runs(intervals), strict=True)
         return [self._interval_run(interval, run) for interval, run in runs]
 
@@ -197,7 +214,7 @@ class Airflow:
 
     def _is_healthy(self) -> bool:
         for service in self.services.values():
-            service.raise_if_exited()
+            service.restart_if_killed()
         try:
             health = self.api.get(HEALTH)
         except UnreachableError:
@@ -239,17 +256,9 @@ class Airflow:
 
 
 def _migrate(environment: Mapping[str, str], log: Path) -> None:
-    with log.open("ab") as output:
-        migration = subprocess.run(
-            [sys.executable, "-m", "airflow", "db", "migrate"],
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            check=False,
-        )
-    if migration.returncode != 0:
-        raise PipelineError("Airflow's metadata database cannot be created", f"read {log}")
+    command = [sys.executable, "-m", "airflow", "db", "migrate"]
+    name = "the creation of Airflow's metadata database"
+    run_to_end(name, command, environment, log, timeout_seconds=MIGRATION_SECONDS)
 
 
 def _wait_for_start(condition: Callable[[], bool], problem: str, logs: Path) -> None:

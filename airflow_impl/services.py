@@ -24,6 +24,8 @@ USER = "admin"
 PASSWORDS = "passwords.json"
 CALLBACK_SECONDS = 60.0
 IDLE_SAMPLES = 3
+CONNECT_SECONDS = 5
+STATEMENT_LIMIT = "-c statement_timeout=10s"
 QUEUED_CALLBACKS = "SELECT count(*) FROM callback WHERE type = 'dag_processor'"
 
 
@@ -39,7 +41,9 @@ def wait_for_callbacks(database_url: str, dag_processor: Service) -> None:
     idle_samples = 0
     with (
         suppress(psutil.Error, psycopg.OperationalError),
-        psycopg.connect(database_url, autocommit=True) as database,
+        psycopg.connect(
+            database_url, autocommit=True, connect_timeout=CONNECT_SECONDS, options=STATEMENT_LIMIT
+        ) as database,
     ):
         processor = psutil.Process(dag_processor.process.pid)
         while idle_samples < IDLE_SAMPLES and time.monotonic() < deadline:

@@ -62,7 +62,7 @@ class InterruptedAirflow(InterruptedRun[Airflow]):
     def end(self, dag_run: str, fault: Fault) -> None:
         """Wait for the run's end; it must succeed with the data of an undisturbed run."""
         ended = ("success", "failed")
-        self.variant.wait_until(lambda: self.variant.api.get(dag_run)["state"] in ended)
+        self.variant.wait_until(lambda: self.variant.api.get(dag_run)["state"] in ended, "the run")
         self.record(fault)
         assert self.variant.api.get(dag_run)["state"] == "success"
 

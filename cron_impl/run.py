@@ -18,6 +18,7 @@ from ecommerce_pipeline.execution.environment import stated_environment
 from ecommerce_pipeline.harness.command_line import main
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.interval_run import FAILED, RUNNING, IntervalRun, interval_run_from_json
+from ecommerce_pipeline.specification import longest_run_seconds
 
 HERE = Path(__file__).parent
 
@@ -44,7 +45,8 @@ class Cron:
         """Start ``pipeline.py`` once for all intervals; it stops at the first failure.
 
         Raises:
-            PipelineError: it ended before the first interval started.
+            PipelineError: it ended before the first interval started, or did not end in the time
+                that its steps have.
         """
         run = self._settings.run
         # The record of an earlier run must not pass for one of this run.
@@ -54,15 +56,22 @@ class Cron:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             command = [sys.executable, str(self._pipeline), *map(str, intervals)]
+            limit = longest_run_seconds(len(intervals))
             environment = {**stated_environment(), **self._settings.to_environment()}
-            subprocess.run(
-                command,
-                env=environment,
-                stdout=output,
-                stderr=output,
-                stdin=subprocess.DEVNULL,
-                check=False,
-            )
+            try:
+                subprocess.run(
+                    command,
+                    env=environment,
+                    stdout=output,
+                    stderr=output,
+                    stdin=subprocess.DEVNULL,
+                    check=False,
+                    timeout=limit,
+                )
+            except subprocess.TimeoutExpired:
+                raise PipelineError(
+                    f"{self._pipeline.name} did not end within {limit:g} s", f"read {log}"
+                ) from None
         started = [interval for interval in intervals if run.interval_record(interval).exists()]
         if not started:
             raise PipelineError(f"{self._pipeline.name} ended before its first step", f"read {log}")

@@ -20,7 +20,7 @@ from tenacity import (
 
 from ecommerce_pipeline import steps
 from ecommerce_pipeline.context import StepContext
-from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.errors import PipelineError, is_retryable
 from ecommerce_pipeline.execution.step_client import run_step
 from ecommerce_pipeline.files.atomic import atomic_file
 from ecommerce_pipeline.interval_run import FAILED, RUNNING, SUCCESS, IntervalRun, StepRun, to_json
@@ -42,7 +42,11 @@ class IntervalRunner:
         self._started_at = datetime.now(UTC)
 
     def __enter__(self) -> IntervalRunner:
-        self._write(RUNNING)
+        try:
+            self._write(RUNNING)
+        except PipelineError as problem:
+            self._notify(problem)
+            raise
         return self
 
     def __exit__(
@@ -51,10 +55,14 @@ class IntervalRunner:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._write(SUCCESS if error is None else FAILED)
-        if isinstance(error, PipelineError):
-            failed = [step.name for step in self._steps.values() if step.state == FAILED]
-            steps.notify_failure(self._context, step=", ".join(failed), reason=str(error))
+        try:
+            self._write(SUCCESS if error is None else FAILED)
+        except PipelineError as problem:
+            if error is None:
+                self._notify(problem)
+                raise
+        if isinstance(error, Exception):  # Ctrl+C is no failure
+            self._notify(error)
 
     def step(self, name: str) -> None:
         """Run one step, and retry it after a failure that is retryable."""
@@ -74,6 +82,12 @@ class IntervalRunner:
             outcomes = [pool.submit(self.step, name) for name in names]
         for outcome in outcomes:
             outcome.result()
+
+    def _notify(self, error: Exception) -> None:
+        failed = [step.name for step in self._steps.values() if step.state == FAILED]
+        own = isinstance(error, PipelineError)
+        reason = str(error) if own else f"{type(error).__name__}: {error}"
+        steps.notify_failure(self._context, step=", ".join(failed), reason=reason)
 
     def _begin(self, name: str, state: RetryCallState) -> None:
         self._steps[name] = StepRun(
@@ -101,8 +115,14 @@ class IntervalRunner:
             steps=tuple(self._steps.values()),
         )
         target = self._context.run.interval_record(self._context.interval)
-        with atomic_file(target, point="record") as temporary:
-            temporary.write_text(json.dumps(to_json(interval_run), indent=2))
+        try:
+            with atomic_file(target, point="record") as temporary:
+                temporary.write_text(json.dumps(to_json(interval_run), indent=2))
+        except OSError as error:
+            raise PipelineError(
+                f"the run's record {target} cannot be written: {error.strerror or error}",
+                "free disk space or make it writable, then run the interval again",
+            ) from error
 
 
 def task_options(step: str) -> dict[str, Any]:
@@ -114,8 +134,3 @@ def task_options(step: str) -> dict[str, Any]:
         "wait": wait_exponential(multiplier=specification.retry_delay_seconds),
         "retry": retry_if_exception(is_retryable),
     }
-
-
-def is_retryable(error: BaseException) -> bool:
-    """Whether another attempt may succeed; a failed test or a refused schema fails again."""
-    return isinstance(error, PipelineError) and error.retryable

@@ -21,6 +21,7 @@ from ecommerce_pipeline.contract import TABLE_BY_NAME, Table
 from ecommerce_pipeline.dbt_runner.manifest import manifest_file
 from ecommerce_pipeline.result import StepResult
 from ecommerce_pipeline.storage import warehouse
+from ecommerce_pipeline.storage.duckdb_connection import connect_duckdb
 from ecommerce_pipeline.storage.parquet import parquet_table
 
 DEFAULT_ATTRIBUTES: dict[str, Any] = {"owners": ["team:data-platform"], "tags": {"daily": ""}}
@@ -187,7 +188,7 @@ def loaded(step: StepContext, keys: Iterable[dg.AssetKey]) -> list[Result]:
 
 def landed(file: Path, table: Table) -> Result:
     """Metadata of a table's Parquet file."""
-    with duckdb.connect() as connection:
+    with connect_duckdb() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         facts = _facts(connection.sql(f"FROM {parquet_table(file)}"))
     return dg.MaterializeResult(

@@ -24,7 +24,7 @@ from ecommerce_pipeline.context import (
     StepContext,
 )
 from ecommerce_pipeline.contract import TABLES, Table
-from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.errors import PipelineError, is_retryable
 from ecommerce_pipeline.execution import step_server
 from ecommerce_pipeline.execution.step_client import run_step
 from ecommerce_pipeline.interval import DAY, DataInterval
@@ -79,7 +79,7 @@ class Pipeline(dg.ConfigurableResource[None]):
         try:
             return step_context, run_step(context.op_def.name, step_context)
         except PipelineError as error:
-            raise dg.Failure(str(error), allow_retries=error.retryable) from error
+            raise dg.Failure(str(error), allow_retries=is_retryable(error)) from error
 
     def check(
         self, context: CheckContext, results: catalog.CheckResults

@@ -10,8 +10,6 @@ import secrets
 import shutil
 import socket
 import sys
-import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
@@ -26,13 +24,15 @@ from client import LOCATION, PARTITION_TAG, PASSWORD_FILE, USER, Client, Run, au
 from ecommerce_pipeline.context import RunSettings
 from ecommerce_pipeline.dbt_runner.manifest import manifest_file
 from ecommerce_pipeline.errors import PipelineError
-from ecommerce_pipeline.execution.environment import stated_environment, temporary_folder
+from ecommerce_pipeline.execution.environment import stated_environment
 from ecommerce_pipeline.execution.processes import free_port, wait_until
+from ecommerce_pipeline.files.temporary import temporary_folder
 from ecommerce_pipeline.harness.command_line import main
 from ecommerce_pipeline.harness.services import Service
 from ecommerce_pipeline.harness.variant import check_path, shared_step_server
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.interval_run import FAILED, RUNNING, SKIPPED, SUCCESS, IntervalRun, StepRun
+from ecommerce_pipeline.specification import longest_run_seconds
 
 HERE = Path(__file__).parent
 HOST = "127.0.0.1"
@@ -85,8 +85,8 @@ class Dagster:
         }
         # Who reaches the code server has it run steps. It asks for no password, and a folder of
         # mode 0700 keeps others out.
-        folder = tempfile.TemporaryDirectory(prefix="code-server-", dir=temporary_folder())
-        self._code_socket, web = Path(self._stack.enter_context(folder)) / "socket", free_port()
+        folder = self._stack.enter_context(temporary_folder("code-server-"))
+        self._code_socket, web = folder / "socket", free_port()
         location = ["-m", self._pipeline, "--location-name", LOCATION]
         code = ["-s", str(self._code_socket), *location]
         self._serve(CODE_SERVER, "dagster", "api", "grpc", *code)
@@ -103,17 +103,25 @@ class Dagster:
     def run_interval(self, interval: DataInterval) -> IntervalRun:
         """Launch the job for the interval's partition and wait for its end."""
         partition = _partition(interval)
-        self.wait_until(self._is_ready)
-        return self.wait(interval, self.wait_until(lambda: self.client.launch(partition)))
+        self._wait_until_ready()
+        launch = self.wait_until(
+            lambda: self.client.launch(partition), f"the launch of {partition}", START_SECONDS
+        )
+        return self.wait(interval, launch)
 
     def backfill(self, intervals: Sequence[DataInterval]) -> list[IntervalRun]:
         """Launch Dagster's own backfill of the job over the partitions and wait for its end."""
         partitions = [_partition(interval) for interval in intervals]
-        self.wait_until(self._is_ready)
-        backfill = self.wait_until(lambda: self.client.launch_backfill(partitions))
-        self.wait_until(lambda: self.client.backfill_is_over(backfill))
+        self._wait_until_ready()
+        backfill = self.wait_until(
+            lambda: self.client.launch_backfill(partitions), "the backfill's launch", START_SECONDS
+        )
+        limit = longest_run_seconds(len(intervals))
+        self.wait_until(lambda: self.client.backfill_is_over(backfill), "the backfill", limit)
         its_own = [{"key": "dagster/backfill", "value": backfill}]
-        runs = self.wait_until(lambda: self.client.runs(tags=its_own, steps=False))
+        runs = self.wait_until(
+            lambda: self.client.runs(tags=its_own, steps=False), "the runs' list", START_SECONDS
+        )
         first = {_tags(run)[PARTITION_TAG]: run["runId"] for run in reversed(runs)}
         wanted = {interval: first.get(_partition(interval)) for interval in intervals}
         return [self.wait(interval, run_id) for interval, run_id in wanted.items() if run_id]
@@ -136,26 +144,51 @@ class Dagster:
         if self._code_is_served():
             self.services[DAEMON].restart_if_exited()
 
-    def wait_until(self, condition: Callable[[], T | None]) -> T:
-        """Poll until the condition gives something true; restart exited services meanwhile."""
-        while True:
+    def wait_until(self, condition: Callable[[], T | None], what: str, timeout_seconds: float) -> T:
+        """Poll until the condition gives something true; restart exited services meanwhile.
+
+        Args:
+            condition: what is waited for.
+            what: the same in words.
+            timeout_seconds: how long to go on asking.
+
+        Raises:
+            PipelineError: it has not become true in time.
+        """
+
+        def found() -> T | None:
             self.restart_exited_services()
             with suppress(OSError):  # while the webserver restarts
-                if found := condition():
-                    return found
-            time.sleep(POLL_SECONDS)
+                return condition()
+            return None
+
+        result = wait_until(found, timeout_seconds=timeout_seconds, poll_seconds=POLL_SECONDS)
+        if not result:
+            raise PipelineError(
+                f"waited {timeout_seconds:g} s for {what} in vain", f"read {self._logs}"
+            )
+        return result
+
+    def _wait_until_ready(self) -> None:
+        self.wait_until(self._is_ready, "Dagster to be healthy", START_SECONDS)
 
     def wait(self, interval: DataInterval, run_id: str) -> IntervalRun:
         """Wait for a run, for its retries, and for the notification when the last one failed."""
-        attempts = self.wait_until(lambda: self._ended_attempts(run_id))
+        attempts = self.wait_until(
+            lambda: self._ended_attempts(run_id),
+            f"the run of {interval.label}",
+            longest_run_seconds(),
+        )
         if attempts[-1]["status"] == "FAILURE":
             # The daemon evaluates the failure sensor after the run has ended. Services that are
             # stopped right away would never notify.
-            deadline = time.monotonic() + NOTIFICATION_SECONDS
             last = attempts[-1]["runId"]
-            self.wait_until(
-                lambda: time.monotonic() > deadline or self.client.failure_was_handled(last)
-            )
+            with suppress(PipelineError):  # the run's own failure is the one to report
+                self.wait_until(
+                    lambda: self.client.failure_was_handled(last),
+                    "the notification",
+                    NOTIFICATION_SECONDS,
+                )
         return _interval_run(interval, attempts)
 
     def _ended_attempts(self, run_id: str) -> list[Run] | None:
@@ -223,7 +256,7 @@ class Dagster:
     def _wait_for_start(self, condition: Callable[[], bool]) -> None:
         def is_up() -> bool:
             for service in self.services.values():
-                service.raise_if_exited()
+                service.restart_if_killed()
             with suppress(OSError):  # while the port is not open yet
                 return condition()
             return False

@@ -64,6 +64,7 @@ def test_there_is_a_page_for_everything(site: Path) -> None:
             "side-by-side",
             "specification",
             "data-sets",
+            "source-databases",
             "reading",
             "environment",
             "where-things-are",

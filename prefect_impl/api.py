@@ -38,12 +38,15 @@ class PrefectApi:
         """Whether the server answers."""
         try:
             return bool(self._request("GET", "/health"))
-        except httpx.TransportError:
+        except httpx.HTTPError:  # also an error of a server that is starting
             return False
 
     def has_worker(self, work_pool: str) -> bool:
         """Whether a worker of the pool is online."""
-        workers = self._request("POST", f"/work_pools/{work_pool}/workers/filter", {})
+        try:
+            workers = self._request("POST", f"/work_pools/{work_pool}/workers/filter", {})
+        except httpx.TransportError:  # the server was just restarted
+            return False
         return any(worker["status"] == "ONLINE" for worker in workers)
 
     def create_run(self, flow: str, deployment: str, parameters: Json) -> str:

@@ -32,12 +32,11 @@ from constants import (
     SETTINGS_VARIABLE,
     WAREHOUSE,
 )
-from ecommerce_pipeline import steps
+from ecommerce_pipeline import errors, steps
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution.step_client import run_step
 from ecommerce_pipeline.interval import DAY, DataInterval, days
-from ecommerce_pipeline.interval_run import SUCCESS
 from ecommerce_pipeline.specification import EXTRACT_STEPS, MAX_PARALLEL_STEPS, STEP_BY_NAME
 from ecommerce_pipeline.storage import journal
 
@@ -61,8 +60,7 @@ def step_context(interval: DataInterval) -> StepContext:
 
 def is_retryable(_: Task[..., Any], __: TaskRun, state: State[Any]) -> bool:
     """Whether another attempt may succeed; a failed test or a refused schema fails again."""
-    error = state.result(raise_on_failure=False)
-    return not isinstance(error, PipelineError) or error.retryable
+    return errors.is_retryable(state.result(raise_on_failure=False))
 
 
 @task(
@@ -122,11 +120,10 @@ def notify_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -
     scheduled = cast("datetime", flow_run.expected_start_time)
     interval = interval_of(flow_run.parameters.get("interval"), scheduled)
     context = step_context(interval)
-    started = flow_run.start_time or interval.end
-    attempts = [a for a in journal.read(context.run, interval) if a.started_at >= started]
-    outcomes = {attempt.step: attempt.outcome for attempt in attempts}
-    failed = [step for step, outcome in outcomes.items() if outcome != SUCCESS]
-    steps.notify_failure(context, step=", ".join(failed), reason=state.message or "")
+    started = flow_run.start_time or datetime.now(UTC)  # without a start there was no attempt
+    failed = journal.failed_steps(journal.read(context.run, interval), since=started)
+    reason = "; ".join(failed.values()) or state.message or ""
+    steps.notify_failure(context, step=", ".join(failed), reason=reason)
 
 
 side_by_side: Any = ThreadPoolTaskRunner(max_workers=MAX_PARALLEL_STEPS)

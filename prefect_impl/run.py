@@ -6,7 +6,6 @@ python prefect_impl/run.py --days 3
 from __future__ import annotations
 
 import secrets
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -31,14 +30,17 @@ from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution.environment import stated_environment
 from ecommerce_pipeline.execution.processes import free_port, wait_until
 from ecommerce_pipeline.harness.command_line import main
-from ecommerce_pipeline.harness.services import Service
+from ecommerce_pipeline.harness.services import Service, run_to_end
 from ecommerce_pipeline.harness.variant import shared_step_server
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.interval_run import IntervalRun
+from ecommerce_pipeline.specification import longest_run_seconds
 
 HERE = Path(__file__).parent
 USER = "admin"
 START_SECONDS = 300.0
+DEPLOY_SECONDS = 300.0
+RESUME_SECONDS = 60.0  # an automation resumes a crashed run within seconds
 
 
 class Prefect:
@@ -100,7 +102,7 @@ class Prefect:
             self.api.retry(run_id)
         else:
             run_id = self.api.create_run(BACKFILL_FLOW, BACKFILL_DEPLOYMENT, parameters)
-        self.wait(run_id)
+        self.wait(run_id, len(intervals))
         by_interval = {run["parameters"]["interval"]: run for run in self.api.subflow_runs(run_id)}
         return [self.api.interval_run(run) for run in by_interval.values()]
 
@@ -112,21 +114,47 @@ class Prefect:
                 self.services.pop(name).stop()
         self._stack.close()
 
-    def wait(self, run_id: str) -> None:
-        """Wait for a flow run's end, across resumed crashes; restart exited services meanwhile."""
-        while True:
+    def wait(self, run_id: str, intervals: int = 1) -> None:
+        """Wait for a flow run's end, across resumed crashes; restart exited services meanwhile.
+
+        Args:
+            run_id: the flow run.
+            intervals: how many intervals it runs.
+
+        Raises:
+            PipelineError: it has not ended in the time that its steps have.
+        """
+        crashed_at: float | None = None
+
+        def has_ended() -> bool:
+            nonlocal crashed_at
             for service in self.services.values():
                 service.restart_if_exited()
             try:
                 run = self.api.read_run(run_id)
+                # An automation resumes a crashed run until it has started MAX_ATTEMPTS times, but
+                # not a run that crashed before its first start.
+                if run["state_type"] != "CRASHED" or not 0 < run["run_count"] < MAX_ATTEMPTS:
+                    crashed_at = None
+                    return run["state_type"] in STATES
+                crashed_at = crashed_at or time.monotonic()
+                # A server that was restarted may have missed the crash, or lost the automation's
+                # reaction to it. Nobody else would resume the run.
+                if time.monotonic() - crashed_at > RESUME_SECONDS:
+                    self.api.retry(run_id)
+                    crashed_at = None
             except httpx.TransportError:
-                continue  # the server was just restarted
-            # An automation resumes a crashed run until it has started MAX_ATTEMPTS times, but not a
-            # run that crashed before its first start.
-            resumes = run["state_type"] == "CRASHED" and 0 < run["run_count"] < MAX_ATTEMPTS
-            if run["state_type"] in STATES and not resumes:
-                return
-            time.sleep(POLL_SECONDS)
+                pass  # the server was just restarted
+            except httpx.HTTPStatusError as error:
+                if not error.response.is_server_error:
+                    raise
+            return False
+
+        limit = longest_run_seconds(intervals)
+        if not wait_until(has_ended, timeout_seconds=limit, poll_seconds=POLL_SECONDS):
+            raise PipelineError(
+                f"the flow run {run_id} has not ended after {limit:g} s", f"read {self._logs}"
+            )
 
     def _start_service(self, name: str, *options: str) -> None:
         command = [sys.executable, "-m", "prefect", name, "start", *options]
@@ -137,7 +165,8 @@ class Prefect:
         def is_up_or_exited() -> bool:
             up = is_up()
             if not up:
-                self.services[name].raise_if_exited()
+                for service in self.services.values():
+                    service.restart_if_killed()
             return up
 
         if not wait_until(
@@ -154,17 +183,11 @@ class Prefect:
         command = [sys.executable, str(HERE / "deployment.py"), file, "--unscheduled"]
         environment = {**self._environment, **settings.to_environment()}
         log = self._logs / "deployment.log"
-        with log.open("wb") as output:
-            done = subprocess.run(
-                command,
-                env=environment,
-                stdout=output,
-                stderr=output,
-                cwd=self._logs,  # Prefect reads settings from files of the working directory
-                check=False,
-            )
-        if done.returncode != 0:
-            raise PipelineError("the flows could not be deployed", f"read {log}")
+        name = "the deployment of the flows"
+        # Prefect reads settings from files of the working directory.
+        run_to_end(
+            name, command, environment, log, timeout_seconds=DEPLOY_SECONDS, folder=self._logs
+        )
 
 
 def prefect_environment(settings: RunSettings, address: str, auth: str) -> dict[str, str]:

@@ -47,6 +47,7 @@ from ecommerce_pipeline.interval import DataInterval, parse_day
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.specification import EXTRACT_STEPS, STEP_NAMES, STEPS
 from ecommerce_pipeline.storage import journal
+from ecommerce_pipeline.storage.journal import JournalEntry
 from pipeline import (
     backfill,
     interval_of,
@@ -198,8 +199,12 @@ def test_a_failed_staging_test_stops_the_marts(run: RunDirectory) -> None:
 def test_only_a_crash_that_is_not_resumed_notifies(
     run: RunDirectory, run_count: int, messages: int
 ) -> None:
-    """A crash notifies when the run never started, or has started the maximum number of times."""
+    """A crash notifies when the run never started, or has started the maximum number of times.
+
+    What an earlier run of the interval failed with is not named.
+    """
     run.notifications.unlink()
+    failed_before(run)
     with get_client(sync_client=True) as client:
         submitted = client.create_flow_run(pipeline, parameters={"interval": SECOND_DAY})
         for _ in range(run_count):
@@ -208,6 +213,14 @@ def test_only_a_crash_that_is_not_resumed_notifies(
     notify_failure(pipeline, submitted, Crashed(message="The process died."))
     sent = run.notifications.read_text().splitlines() if run.notifications.exists() else []
     assert len(sent) == messages
+    assert "an earlier run" not in str(sent)
+
+
+def failed_before(run: RunDirectory) -> None:
+    """Note an attempt of an earlier run of the second day, made after that day's end."""
+    at, interval = datetime(2025, 1, 4, tzinfo=UTC), str(DataInterval.parse(SECOND_DAY))
+    error = {"error": "the reason of an earlier run"}
+    journal.append(run, JournalEntry(interval, "load_raw", at, at, "failed", details=error))
 
 
 def test_an_unreachable_source_is_tried_again(

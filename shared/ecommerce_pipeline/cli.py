@@ -22,7 +22,6 @@ from ecommerce_pipeline.datasets import (
     recorded_dataset,
     reset_source,
 )
-from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution import step_server
 from ecommerce_pipeline.execution.processes import exit_on_sigterm
 from ecommerce_pipeline.execution.step_client import run_step
@@ -33,6 +32,13 @@ from ecommerce_pipeline.specification import STEP_NAMES
 from ecommerce_pipeline.storage.published import resolve
 
 
+def _given_url(context: click.Context, parameter: click.Parameter, text: str) -> str:
+    return source_database.given_url(text)
+
+
+_url = click.argument("url", callback=_given_url)
+
+
 @click.group()
 def cli() -> None:
     """Make a source database, run one step, keep a step server up, find the published copy."""
@@ -40,11 +46,15 @@ def cli() -> None:
 
 @cli.group()
 def source() -> None:
-    """Make and fill a source database; URL is sqlite:////PATH or postgresql://…"""
+    """Make and fill a source database.
+
+    URL is sqlite:////PATH or postgresql://…; env reads it from PIPELINE_SOURCE_URL, @FILE from a
+    file, so that a password is not among the arguments.
+    """
 
 
 @source.command()
-@click.argument("url")
+@_url
 def create(url: str) -> None:
     """Make the five tables with their indexes, empty; only a data set's rows are replaced."""
     with closing(source_database.connect(url)) as database:
@@ -53,7 +63,7 @@ def create(url: str) -> None:
 
 
 @source.command()
-@click.argument("url")
+@_url
 @click.option("--dataset", type=click.Choice(DATASET_NAMES), default="synthetic")
 @click.option("--scale", type=click.IntRange(min=1), default=1)
 @click.option("--seed", type=click.IntRange(min=1), default=1)
@@ -64,7 +74,7 @@ def load(url: str, dataset: str, scale: int, seed: int) -> None:
 
 
 @source.command("advance")
-@click.argument("url")
+@_url
 @click.option("--to", "to_day", required=True, help="The last UTC day to apply.")
 def advance_command(url: str, to_day: str) -> None:
     """Apply the data set's further days up to and including --to."""
@@ -115,11 +125,10 @@ def serve_steps(address: Path) -> None:
     imported; without it each process that runs steps starts a server of its own.
     """
     exit_on_sigterm()
-    with step_server.serving(address.absolute()) as process:
+    with step_server.serving(address.absolute()) as supervisor:
         click.echo(f"{step_server.ENVIRONMENT_VARIABLE}={address.absolute()}")
         with suppress(KeyboardInterrupt):
-            process.wait()
-            raise PipelineError("the step server has ended by itself", "start it again")
+            supervisor.watch_until_given_up()
 
 
 @cli.command()

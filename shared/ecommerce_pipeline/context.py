@@ -158,10 +158,10 @@ def _values(settings: RunSettings | StepContext) -> dict[str, Any]:
 
 
 def _required(environment: Mapping[str, str], name: str) -> str:
-    try:
-        return environment[name]
-    except KeyError:
-        raise PipelineError(f"{name} is not set", "set it to the run's folder") from None
+    value = environment.get(name)
+    if not value:  # an empty path would be the working directory
+        raise PipelineError(f"{name} is not set", "set it to the run's folder")
+    return value
 
 
 def _max_staleness(environment: Mapping[str, str]) -> timedelta:

@@ -39,6 +39,16 @@ class PipelineError(Exception):
         return cls(values["message"], values["hint"], retryable=values["retryable"])
 
 
+def is_retryable(error: BaseException) -> bool:
+    """Whether another attempt may succeed: the one rule for the retries of every tool.
+
+    A failed test or a refused schema fails again; an error that nobody foresaw may not.
+    """
+    if isinstance(error, PipelineError):
+        return error.retryable
+    return isinstance(error, Exception)  # not Ctrl+C, and not an exit
+
+
 def _one_line(text: str) -> str:
     return " ".join(text.split())
 

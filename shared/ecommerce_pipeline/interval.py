@@ -39,9 +39,13 @@ class DataInterval:
 
     @classmethod
     def for_day(cls, day: date) -> DataInterval:
-        """The UTC calendar day ``day``."""
-        start = datetime.combine(day, time(), UTC)
-        return cls(start, start + DAY)
+        """The UTC calendar day ``day``.
+
+        Raises:
+            PipelineError: it is the calendar's last day, whose end is in no year.
+        """
+        start, end = (datetime.combine(each, time(), UTC) for each in (day, days_after(day, 1)))
+        return cls(start, end)
 
     @classmethod
     def parse(cls, text: str) -> DataInterval:
@@ -55,7 +59,7 @@ class DataInterval:
         start, _, end = text.partition("/")
         try:
             return cls(_as_utc(start), _as_utc(end))
-        except ValueError:
+        except (ValueError, OverflowError):  # an offset may lead out of the calendar
             raise PipelineError(
                 f"{text!r} is not a data interval",
                 "write it as 2025-01-31 or 2025-01-31T00:00:00Z/2025-02-01T00:00:00Z",
@@ -76,7 +80,8 @@ class DataInterval:
     @property
     def label(self) -> str:
         """A short name that is safe in a path: ``2025-01-31`` for a whole day, else both ends."""
-        if self == DataInterval.for_day(self.start.date()):
+        # Not compared with a day's interval: the calendar's last day has none.
+        if self.end - self.start == DAY and self.start.time() == time():
             return self.start.date().isoformat()
         # Without colons, which some file systems do not allow; to the microsecond, so that two
         # intervals never have one name.
@@ -132,9 +137,28 @@ def parse_day(text: str) -> date:
 
 
 def days(start: date, count: int) -> Iterator[DataInterval]:
-    """The daily intervals of ``count`` consecutive days from ``start``, in order."""
+    """The daily intervals of ``count`` consecutive days from ``start``, in order.
+
+    Raises:
+        PipelineError: the calendar ends earlier.
+    """
     for offset in range(count):
-        yield DataInterval.for_day(start + offset * DAY)
+        yield DataInterval.for_day(days_after(start, offset))
+
+
+def days_after(day: date, count: int) -> date:
+    """The day ``count`` days later.
+
+    Raises:
+        PipelineError: the calendar ends earlier.
+    """
+    try:
+        return day + timedelta(days=count)
+    except OverflowError:
+        raise PipelineError(
+            f"the calendar ends on {date.max}, before {count} days after {day}",
+            "give an earlier first day, or fewer days",
+        ) from None
 
 
 def _as_utc(text: str) -> datetime:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.files.lock import exclusive
 from ecommerce_pipeline.files.paths import remove
 from ecommerce_pipeline.files.permissions import PRIVATE_FOLDER
 from ecommerce_pipeline.interval import DataInterval
@@ -20,11 +22,21 @@ class RunDirectory:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", self.path.absolute())
-        if "?" in str(self.path):  # DuckDB would put its write-ahead log elsewhere
+        try:
+            str(self.path).encode()
+        except UnicodeEncodeError:
+            shown = os.fsencode(self.path).decode(errors="backslashreplace")
             raise PipelineError(
-                f"the run's folder {self.path} has a question mark in its path",
-                "name a folder without one",
-            )
+                f"the run's folder {shown} has bytes in its path that are not UTF-8",
+                "name a folder without them",
+            ) from None
+        # DuckDB would put its write-ahead log elsewhere, or take a backslash for a slash.
+        for character, name in (("?", "question mark"), ("\\", "backslash")):
+            if character in str(self.path):
+                raise PipelineError(
+                    f"the run's folder {self.path} has a {name} in its path",
+                    "name a folder without one",
+                )
 
     @property
     def source_file(self) -> Path:
@@ -112,32 +124,73 @@ class RunDirectory:
         return self.path / ".driver.lock"
 
     @property
+    def steps_lock(self) -> Path:
+        """The lock that running steps share, so that nobody clears the folder meanwhile."""
+        return self.path / ".steps.lock"
+
+    @property
     def record(self) -> Path:
         """The run record, ``run.json``."""
         return self.path / "run.json"
+
+    def make(self) -> None:
+        """Make the folder where it is missing.
+
+        Raises:
+            PipelineError: it cannot be made.
+        """
+        try:
+            self.path.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unusable(self.path, "made", error) from error
+
+    def refuse_foreign(self) -> None:
+        """Refuse a folder that ``clear`` would refuse; nothing is changed.
+
+        Raises:
+            PipelineError: the folder has files but no run record, so it is not a run's.
+        """
+        try:
+            if not self.path.exists():
+                return
+            foreign = not self.path.is_dir() or (self._holds_files() and not self.record.exists())
+        except OSError as error:
+            raise _unusable(self.path, "read", error) from error
+        if foreign:
+            raise PipelineError(
+                f"{self.path} holds files but is not a run's folder",
+                "name an empty or a new folder with --run-dir",
+            )
 
     def clear(self) -> None:
         """Remove what an earlier run left, and nothing that a run does not make; close the folder.
 
         Raises:
-            PipelineError: the folder has files but no run record, so it is not a run's.
+            PipelineError: a run or a step works here, the folder has files but no run record, so
+                it is not a run's, or something cannot be removed.
         """
-        if not self.path.exists():
-            return
-        if not self.path.is_dir() or (self._holds_files() and not self.record.exists()):
-            raise PipelineError(
-                f"{self.path} holds files but is not a run's folder",
-                "name an empty or a new folder with --run-dir",
-            )
-        for pattern in _MADE_BY_RUNS:
-            for found in self.path.glob(pattern):
-                remove(found)
-        with contextlib.suppress(PermissionError):  # another user's, as a mounted volume may be
-            self.path.chmod(PRIVATE_FOLDER)
+        # Both are taken before anything is removed: a refusal changes nothing.
+        with exclusive(self.lock), exclusive(self.steps_lock):
+            self.refuse_foreign()
+            try:
+                for pattern in _MADE_BY_RUNS:
+                    for found in self.path.glob(pattern):
+                        remove(found)
+            except OSError as error:
+                raise _unusable(self.path, "emptied", error) from error
+            with contextlib.suppress(PermissionError):  # another user's, as a mounted volume may be
+                self.path.chmod(PRIVATE_FOLDER)
 
     def _holds_files(self) -> bool:
-        locks = {self.lock, self.driver_lock}
+        locks = {self.lock, self.driver_lock, self.steps_lock}
         return any(found not in locks for found in self.path.iterdir())
+
+
+def _unusable(path: Path, verb: str, error: OSError) -> PipelineError:
+    return PipelineError(
+        f"the run's folder {path} cannot be {verb}: {error.strerror or error}",
+        "name another folder, or make this one's parent writable",
+    )
 
 
 # The stars are for what the databases keep beside their files: write-ahead logs, shared memory.

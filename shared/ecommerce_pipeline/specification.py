@@ -82,3 +82,13 @@ STEPS = (
 )
 STEP_NAMES = tuple(step.name for step in STEPS)
 STEP_BY_NAME = {step.name: step for step in STEPS}
+
+
+def longest_run_seconds(intervals: int = 1) -> float:
+    """After this long, runs of that many intervals have ended: all attempts at their time-outs.
+
+    For waits that must have a bound; it allows for a tool that resumes a run twice.
+    """
+    waits = [s.retry_delay_seconds * (2.0**s.retries - 1) for s in STEPS]  # each twice the last
+    attempts = [s.timeout_seconds * (1 + s.retries) for s in STEPS]
+    return 3 * intervals * (sum(waits) + sum(attempts))

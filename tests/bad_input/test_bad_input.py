@@ -15,8 +15,11 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from ecommerce_pipeline.context import RunSettings
 from ecommerce_pipeline.contract import TABLES
 from ecommerce_pipeline.datasets import load_dataset
+from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.files.lock import exclusive
 from ecommerce_pipeline.run_directory import RunDirectory
 from pipeline_verification.compare import compare
 from pipeline_verification.harness.control import (
@@ -246,6 +249,8 @@ def test_bad_intervals_are_refused_before_anything_runs(
         (["--start", "1999-01-01"], "1999-01-01"),
         (["--dataset", "none"], "--source"),
         (["--dataset", "none", "--source", "sqlite:////tmp/shop.db"], "--start"),
+        (["--start", "9999-12-31", "--days", "1"], "the calendar ends on 9999-12-31"),
+        (["--days", "3000000"], "the calendar ends on 9999-12-31"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(
@@ -259,13 +264,41 @@ def test_options_that_do_not_fit_are_refused(
     assert named in the_line(result)
 
 
-def test_a_foreign_folder_is_never_cleared(tmp_path: Path) -> None:
-    """A folder that holds files but no run record is refused and left as it is."""
+def run_with(*options: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "cron_impl" / "run.py"), *options]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("options", [[], ["--resume"]])
+def test_a_foreign_folder_is_never_cleared(options: list[str], tmp_path: Path) -> None:
+    """A folder that holds files but no run record is refused and left as it is, without a lock."""
     (tmp_path / "thesis.txt").write_text("years of work")
-    command = [sys.executable, str(ROOT / "cron_impl" / "run.py"), "--run-dir", str(tmp_path)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert "is not a run's folder" in the_line(result)
+    line = the_line(run_with("--run-dir", str(tmp_path), *options, cwd=tmp_path))
+    assert "is not a run's folder" in line or "there is no run record" in line
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_an_empty_path_is_refused(tmp_path: Path) -> None:
+    """An empty --run-dir or PIPELINE_RUN_DIR is not taken for the working directory."""
+    refused = run_with("--run-dir", "", cwd=tmp_path)
+    assert (refused.returncode, "the path is empty" in refused.stderr) == (2, True)
+    empty = {**os.environ, "PIPELINE_RUN_DIR": ""}
+    with pytest.raises(PipelineError, match="PIPELINE_RUN_DIR is not set"):
+        RunSettings.from_environment(empty)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_in_a_folder_where_the_pipeline_works_is_refused(tmp_path: Path) -> None:
+    """While pipeline.py works in a folder, run.py clears nothing in it and ends in one line."""
+    run = RunDirectory(tmp_path / "run")
+    run.make()
+    run.record.write_text("{}")
+    run.source_file.write_text("data")
+    with exclusive(run.lock):
+        line = the_line(run_with("--run-dir", str(run.path), cwd=tmp_path))
+    assert f"process {os.getpid()}" in line
+    assert run.source_file.read_text() == "data"
 
 
 def test_a_folder_with_pattern_characters_works(
@@ -281,6 +314,7 @@ def test_a_folder_with_pattern_characters_works(
     assert done.returncode == 0, done.stderr
 
 
-def test_a_folder_that_duckdb_cannot_use_is_refused(tmp_path: Path) -> None:
-    """A question mark in the path, which would misplace DuckDB's log, is refused by name."""
-    assert "question mark" in the_line(run_control(tmp_path / "what?", FIRST_DAY))
+@pytest.mark.parametrize(("name", "shown"), [("what?", "question mark"), ("a\\b", "backslash")])
+def test_a_folder_that_duckdb_cannot_use_is_refused(tmp_path: Path, name: str, shown: str) -> None:
+    """What DuckDB takes for something else than a character of the path is refused by name."""
+    assert shown in the_line(run_control(tmp_path / name, FIRST_DAY))

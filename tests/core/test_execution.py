@@ -8,6 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,11 +18,12 @@ import pytest
 
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.errors import PipelineError
-from ecommerce_pipeline.execution import processes, step_server
+from ecommerce_pipeline.execution import processes, step_server, supervisor
 from ecommerce_pipeline.execution.step_client import run_step
 from ecommerce_pipeline.execution.step_server import ENVIRONMENT_VARIABLE
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.run_directory import RunDirectory
+from ecommerce_pipeline.specification import STEPS
 from ecommerce_pipeline.storage import journal
 from support import crash_points
 
@@ -31,8 +34,19 @@ SERVE_STEPS = [sys.executable, "-m", "ecommerce_pipeline", "serve-steps"]
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Path]:
+    """The socket of a server that is up: it has imported dbt."""
     with step_server.running() as address:
+        wait_until(lambda: answers(address))
         yield address
+
+
+def answers(address: Path) -> bool:
+    """Whether a server accepts a connection there, and forks a child for it, within a second."""
+    with socket.socket(socket.AF_UNIX) as client, contextlib.suppress(OSError):
+        client.settimeout(1)
+        client.connect(str(address))
+        return b"pid" in client.recv(100)
+    return False
 
 
 @pytest.fixture
@@ -50,10 +64,14 @@ def context(tmp_path: Path, url: str) -> StepContext:
 
 def children() -> set[int]:
     """The step processes that the servers of this test run have forked and not yet lost."""
-    servers = [process for process in psutil.Process().children() if _is_forked_server(process)]
     return {
-        child.pid for server in servers for child in server.children() if _is_forked_server(child)
+        child.pid for server in servers() for child in server.children() if _is_forked_server(child)
     }
+
+
+def servers() -> list[psutil.Process]:
+    """The servers that this test run has started."""
+    return [process for process in psutil.Process().children() if _is_forked_server(process)]
 
 
 def _is_forked_server(process: psutil.Process) -> bool:
@@ -182,23 +200,86 @@ def test_a_server_that_is_stopped_while_it_starts_is_removed(
     """A server that is killed because it imports for too long leaves no process and no socket."""
     monkeypatch.setattr(step_server, "STOP_SECONDS", 0.0)
     address = tmp_path / "steps.sock"
-    with step_server.serving(address) as process:
+    with step_server.serving(address) as supervised:
         assert address.is_socket()
-    assert process.returncode == -signal.SIGKILL
+    assert supervised.process.returncode == -signal.SIGKILL
     assert not address.exists()
 
 
-def test_the_end_of_the_server_itself_is_told(tmp_path: Path) -> None:
-    """When the server dies its command ends in one line and status 1, for who starts it again."""
-    command = [*SERVE_STEPS, str(tmp_path / "steps.sock")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as owner:
-        assert owner.stdout is not None
-        owner.stdout.readline()
-        (its_server,) = psutil.Process(owner.pid).children()
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_server_that_ends_or_hangs_is_replaced(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the shared server was killed, or stopped answering, steps run in a new one."""
+    monkeypatch.setattr(supervisor, "SILENCE_SECONDS", 8.0)
+    address = tmp_path / "steps.sock"
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, str(address))
+    with step_server.serving(address) as supervised:
+        wait_until(lambda: answers(address))
+        first = supervised.process
+        first.send_signal(number)
+        wait_until(lambda: supervised.process.pid != first.pid)
+        run_step("notify_slack", context(tmp_path, "sqlite:///none"), timeout_seconds=120)
+        assert first.poll() == -signal.SIGKILL
+    assert (tmp_path / "notifications.jsonl").exists()
+
+
+def test_a_private_server_that_was_killed_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that has no shared server runs its next step when its own server was killed."""
+    monkeypatch.delenv(ENVIRONMENT_VARIABLE, raising=False)
+    run_step("notify_slack", context(tmp_path, "sqlite:///none"), timeout_seconds=120)
+    before = set(servers())
+    for its_server in before:
         its_server.kill()
-        _, errors = owner.communicate()
-    assert owner.returncode == 1
-    assert errors == b"error: the step server has ended by itself; start it again\n"
+    run_step("notify_slack", context(tmp_path, "sqlite:///none"), timeout_seconds=120)
+    assert len((tmp_path / "notifications.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_server_that_never_comes_up_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When servers keep ending at once, steps fail at once, as retryable, with one clear line."""
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    address = tmp_path / "steps.sock"
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, str(address))
+    with step_server.serving(address) as supervised:
+        with pytest.raises(PipelineError, match="did not come up 6 times in a row"):
+            supervised.watch_until_given_up()
+        with pytest.raises(PipelineError, match="no step server answers at") as caught:
+            run_step("notify_slack", context(tmp_path, "sqlite:///none"), timeout_seconds=120)
+    assert caught.value.retryable
+
+
+def test_a_server_that_does_not_answer_is_waited_for_until_the_time_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step whose server accepts nothing ends at its time-out, and says what it waited for."""
+    address = tmp_path / "steps.sock"
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, str(address))
+    with socket.socket(socket.AF_UNIX) as stopped:
+        stopped.bind(str(address))
+        stopped.listen(0)
+        for _ in range(2):  # the first one leaves the queue full
+            expected = r"the step server at .*steps\.sock did not answer within 0\.3 s"
+            with pytest.raises(PipelineError, match=expected) as caught:
+                run_step("notify_slack", context(tmp_path, "sqlite:///x"), timeout_seconds=0.3)
+            assert caught.value.retryable
+
+
+def test_what_killed_servers_left_is_removed_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder of a server that was killed with its owner is removed; a living one's stays."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "pipeline-steps-of-a-killed-one").mkdir()
+    (tmp_path / "another").mkdir()
+    with step_server.running() as first, step_server.running() as second:
+        folders = {path.name for path in tmp_path.iterdir() if path.is_dir()}
+        assert {first.parent.name, second.parent.name, "another"} <= folders
+        assert "pipeline-steps-of-a-killed-one" not in folders
+    assert [path.name for path in tmp_path.glob("pipeline-steps-*")] == []
 
 
 def test_an_address_that_is_taken_is_refused(
@@ -231,3 +312,83 @@ def test_a_server_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(PipelineError, match=r"no step server answers at .*serve-steps") as caught:
         run_step("notify_slack", context(tmp_path, "sqlite:///none"))
     assert caught.value.retryable
+
+
+def run_here(step: str, tmp_path: Path) -> None:
+    run_step(step, context(tmp_path, f"sqlite:///{tmp_path}/source.db"), timeout_seconds=120)
+
+
+@pytest.fixture
+def shared_server(step_server_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps run in the server that all tests share."""
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, step_server_environment[ENVIRONMENT_VARIABLE])
+
+
+@pytest.mark.usefixtures("shared_server")
+def test_a_full_log_does_not_lose_the_result(tmp_path: Path) -> None:
+    """A step whose output cannot be written keeps its own result, and its own error."""
+    run = RunDirectory(tmp_path)
+    for step in ("notify_slack", "check_source_freshness"):
+        log = run.step_log(step, INTERVAL)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.symlink_to("/dev/full")
+    run_here("notify_slack", tmp_path)
+    with pytest.raises(PipelineError, match=r"source\.db"):
+        run_here("check_source_freshness", tmp_path)
+
+
+@pytest.mark.usefixtures("shared_server")
+def test_a_log_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    """A step whose log cannot be opened is not run, and says so in one line."""
+    run = RunDirectory(tmp_path)
+    run.step_log("notify_slack", INTERVAL).mkdir(parents=True)
+    with pytest.raises(PipelineError, match=r"the step's log .*notify_slack\.log cannot be writ"):
+        run_here("notify_slack", tmp_path)
+    assert not run.notifications.exists()
+
+
+@pytest.mark.usefixtures("shared_server")
+def test_a_journal_that_cannot_be_written_does_not_hide_the_steps_error(tmp_path: Path) -> None:
+    """A failed step raises its own error, a successful one that its attempt is not recorded."""
+    RunDirectory(tmp_path).step_journal.mkdir(parents=True)
+    with pytest.raises(PipelineError, match=r"source\.db"):
+        run_here("check_source_freshness", tmp_path)
+    with pytest.raises(PipelineError, match=r"the journal .*steps\.jsonl cannot be written: Is a "):
+        run_here("notify_slack", tmp_path)
+
+
+@pytest.mark.usefixtures("shared_server")
+@pytest.mark.parametrize(
+    "step", [s.name for s in STEPS if s.uses_warehouse and s.name != "load_raw"]
+)
+def test_a_step_whose_warehouse_vanished_fails(step: str, tmp_path: Path) -> None:
+    """A step after the load neither makes an empty warehouse nor passes on one."""
+    with pytest.raises(PipelineError, match=f"{step} finds no warehouse .*duckdb") as caught:
+        run_here(step, tmp_path)
+    assert not caught.value.retryable
+    assert not RunDirectory(tmp_path).warehouse.exists()
+
+
+def test_a_running_step_keeps_its_folder_from_being_cleared(
+    tmp_path: Path, silent_url: str
+) -> None:
+    """While a step of any tool runs, its run's folder is refused to whoever would empty it."""
+    run = RunDirectory(tmp_path)
+    run.record.write_text("{}")
+    refused: list[str] = []
+
+    def try_to_clear() -> None:
+        wait_until(lambda: run.steps_lock.exists() and run.steps_lock.read_text())
+        try:
+            run.clear()
+        except PipelineError as error:
+            refused.append(error.message)
+
+    other = threading.Thread(target=try_to_clear)
+    other.start()
+    hanging = context(tmp_path, silent_url + "?connect_timeout=600")
+    with pytest.raises(PipelineError, match="took longer"):
+        run_step("check_source_freshness", hanging, timeout_seconds=3)
+    other.join()
+    assert ["steps.lock" in message for message in refused] == [True]
+    assert run.record.exists()

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ecommerce_pipeline.errors import PipelineError
-from ecommerce_pipeline.interval import DAY, DataInterval, days
+from ecommerce_pipeline.interval import DAY, DataInterval, days, days_after
 
 MOMENTS = st.datetimes(timezones=st.just(UTC)).filter(lambda moment: 1900 < moment.year < 9000)
 
@@ -86,3 +86,25 @@ def test_other_time_zones_are_refused() -> None:
     tokyo = timezone(timedelta(hours=9))
     with pytest.raises(PipelineError, match="not in UTC"):
         DataInterval(datetime(2025, 1, 1, tzinfo=tokyo), datetime(2025, 1, 2, tzinfo=tokyo))
+
+
+@pytest.mark.parametrize("text", ["9999-12-31", "0001-01-01T00:00:00+01:00/0001-01-02T00:00:00Z"])
+def test_an_interval_that_the_calendar_cannot_hold_is_refused(text: str) -> None:
+    """An interval whose end or start is in no year is refused by name."""
+    with pytest.raises(PipelineError, match=r"the calendar ends on 9999-12-31|is not a data inter"):
+        DataInterval.parse(text)
+
+
+def test_the_calendars_last_hours_have_a_label() -> None:
+    """An interval on the calendar's last day, which is no whole day, has a name for paths."""
+    last = DataInterval.parse("9999-12-31T00:00:00Z/9999-12-31T23:00:00Z")
+    assert last.label.startswith("9999-12-31T000000")
+
+
+@pytest.mark.parametrize(("start", "count"), [(date(9999, 12, 30), 2), (date(2025, 1, 1), 3000000)])
+def test_days_after_the_calendars_end_are_refused(start: date, count: int) -> None:
+    """A range of days that leaves the calendar is refused, and the message names its end."""
+    with pytest.raises(PipelineError, match="the calendar ends on 9999-12-31"):
+        days_after(start, count)
+    with pytest.raises(PipelineError, match="the calendar ends on 9999-12-31"):
+        list(days(start, 2) if count == 2 else days(date(9999, 12, 1), count))

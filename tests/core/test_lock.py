@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ecommerce_pipeline.errors import PipelineError
-from ecommerce_pipeline.files.lock import exclusive
+from ecommerce_pipeline.files.lock import exclusive, shared
 
 HOLD = """
 import sys, time
@@ -46,4 +46,31 @@ def test_a_killed_holder_leaves_the_lock_free(tmp_path: Path) -> None:
         holder.send_signal(signal.SIGKILL)
         holder.wait()
     with exclusive(path):
+        pass
+
+
+def test_a_lock_is_waited_for_only_for_so_long(tmp_path: Path) -> None:
+    """A lock that stays held is refused after the wait, which the message gives."""
+    path = tmp_path / "lock"
+    refused = pytest.raises(PipelineError, match=r"holds .*lock, still after 0\.2 s")
+    with exclusive(path), refused, exclusive(path, wait_seconds=0.2):
+        pass
+
+
+def test_a_shared_lock_keeps_only_exclusive_ones_out(tmp_path: Path) -> None:
+    """Several share a lock; an exclusive holder is refused beside them, and they beside it."""
+    path = tmp_path / "lock"
+    with shared(path), shared(path), pytest.raises(PipelineError), exclusive(path):
+        pass
+    with exclusive(path), pytest.raises(PipelineError), shared(path):
+        pass
+
+
+def test_a_lock_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    """A lock below a file is refused by a line that names it."""
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(PipelineError, match=r"lock .*file/lock cannot be made: "),
+        exclusive(tmp_path / "file" / "lock"),
+    ):
         pass

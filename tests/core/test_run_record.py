@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -88,3 +90,30 @@ def test_the_json_form_holds_every_field() -> None:
     values = to_json(a_record())
     assert json.loads(json.dumps(values)) == values
     assert set(values) | {"schema_version"} == set(run_record.schema()["required"])
+
+
+def test_a_full_disk_is_one_line_and_the_record_says_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A record that cannot be written is named, and an earlier one no longer says running."""
+    path = tmp_path / "run.json"
+    a_record().write(path)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(run_record, "atomic_file", refuse)
+    for state, shown in (("running", "running"), ("success", "failed")):
+        with pytest.raises(PipelineError, match=r"run\.json cannot be written: No space left"):
+            replace(a_record(), state=state).write(path)
+        values = run_record.read(path)
+        assert (values["state"], values["intervals"][0]["state"]) == (shown, "failed")
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"\xff", b'{"a": ' * 50_000])
+def test_a_record_that_cannot_be_parsed_is_named(tmp_path: Path, content: bytes) -> None:
+    """A deeply nested or undecodable file is reported in one line, not by a traceback."""
+    path = tmp_path / "run.json"
+    path.write_bytes(content)
+    with pytest.raises(PipelineError, match=r"run\.json is not a run record"):
+        run_record.read(path)

@@ -12,7 +12,7 @@ import pytest
 
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution.processes import wait_until
-from ecommerce_pipeline.harness.services import RESTARTS, Service
+from ecommerce_pipeline.harness.services import RESTARTS, Service, run_to_end
 
 # A child that leads its own process group and ignores SIGTERM, as a task may do.
 STUBBORN_CHILD = """
@@ -92,4 +92,38 @@ def test_a_service_that_ends_while_starting_raises(start: Callable[[str], Servic
     service = start("raise SystemExit(1)")
     service.process.wait()
     with pytest.raises(PipelineError, match=r"the service ended at once; read .*service\.log"):
-        service.raise_if_exited()
+        service.restart_if_killed()
+
+
+def test_a_service_that_is_killed_while_starting_is_started_again(
+    start: Callable[[str], Service],
+) -> None:
+    """A signal that ends a service before it is up does not end the run."""
+    service = start("import time; time.sleep(600)")
+    first = service.process
+    first.kill()
+    first.wait()
+    service.restart_if_killed()
+    assert service.process.pid != first.pid
+    assert service.process.poll() is None
+
+
+def test_a_command_that_is_killed_is_run_again(tmp_path: Path) -> None:
+    """A preparation that a signal has ended runs again; one that fails or hangs is named."""
+    log, mark = tmp_path / "prepare.log", tmp_path / "mark"
+    killed_once = (
+        f"import os, pathlib; mark = pathlib.Path({str(mark)!r}); first = not mark.exists()\n"
+        "mark.touch(); print('again', flush=True)\n"
+        "if first: os.kill(os.getpid(), 9)"
+    )
+
+    def prepare(code: str, timeout_seconds: float = 60) -> None:
+        command = [sys.executable, "-c", code]
+        run_to_end("the preparation", command, os.environ, log, timeout_seconds=timeout_seconds)
+
+    prepare(killed_once)
+    assert log.read_text() == "again\nagain\n"
+    with pytest.raises(PipelineError, match=r"the preparation failed; read .*prepare\.log"):
+        prepare("raise SystemExit(3)")
+    with pytest.raises(PipelineError, match=r"the preparation did not end within 0\.2 s"):
+        prepare("import time; time.sleep(600)", timeout_seconds=0.2)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import date, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +16,7 @@ from playwright.sync_api import Browser, Page
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.steps.dashboard import refresh_dashboard
+from ecommerce_pipeline.steps.publish import publish
 from support import small_warehouse
 
 Scheme = Literal["light", "dark"]
@@ -211,6 +214,26 @@ def test_a_phone_never_scrolls_sideways(reader: Reader, dashboard: Path, width: 
     page.locator(".name").first.evaluate("name => name.textContent = 'x'.repeat(300)")
     page.locator(".value").first.evaluate("value => value.textContent = '$9,999,999,999.99'")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_notes_about_the_chart_fit_a_phone(reader: Reader, tmp_path: Path) -> None:
+    """On the narrowest screen, what the chart leaves out and which columns are dated is in view."""
+    run = RunDirectory(tmp_path / "run")
+    days = [date(1, 1, 1), *(date(2025, 1, 1) + timedelta(days=n) for n in range(45))]
+    revenue = [(day, "\u202e" * 40, Decimal("9999999.99"), 1, 1) for day in days]
+    rows = {**small_warehouse.ROWS, "marts.daily_revenue_by_category": revenue}
+    small_warehouse.create(run.warehouse, rows)
+    context = StepContext(run, small_warehouse.INTERVAL, "sqlite://")
+    publish(context)
+    refresh_dashboard(context)
+    opened = reader.open(run.dashboard, width=320)
+    assert opened.page.evaluate("document.documentElement.scrollWidth") <= 320
+    heading, note = opened.texts("section[aria-labelledby=over-time] p")
+    assert heading.startswith("by day, dated every 15 days; best 1 Jan 2025")
+    assert note.startswith("Not in the chart: $9,999,999.99 on 1 day before 1 Jan 1995")
+    labels = [label.bounding_box() for label in opened.page.locator(".plot > text").all()]
+    assert len(labels) == 3
+    assert all(box and 0 <= box["x"] <= box["x"] + box["width"] <= 320 for box in labels)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -24,13 +24,20 @@ from ecommerce_pipeline.steps.publish import publish
 from support import crash_points, small_warehouse
 
 CHILD = """
-import sys
+import resource, sys
 from pathlib import Path
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.steps.dashboard import refresh_dashboard
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.run_directory import RunDirectory
-refresh_dashboard(StepContext(RunDirectory(Path(sys.argv[1])), DataInterval.parse(sys.argv[2]), "sqlite://"))
+from ecommerce_pipeline.errors import PipelineError
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), int(sys.argv[3])))
+context = StepContext(RunDirectory(Path(sys.argv[1])), DataInterval.parse(sys.argv[2]), "sqlite://")
+for _ in range(2):
+    try:
+        refresh_dashboard(context)
+    except PipelineError as error:
+        print(error)
 """
 
 
@@ -291,7 +298,7 @@ def test_a_killed_refresh_leaves_a_whole_page(context: StepContext, moment: str)
     context.run.dashboard.parent.mkdir()
     context.run.dashboard.write_text("the page before")
     child = subprocess.run(
-        [sys.executable, "-c", CHILD, str(context.run.path), str(context.interval)],
+        [sys.executable, "-c", CHILD, str(context.run.path), str(context.interval), "1000000"],
         env={**os.environ, **crash_points.environment(f"dashboard:{moment}")},
         check=False,
     )
@@ -311,6 +318,24 @@ def test_a_failed_refresh_keeps_the_page(context: StepContext) -> None:
     with pytest.raises(PipelineError, match=r"nothing is published in .*; run the step publish"):
         refresh_dashboard(context)
     assert context.run.dashboard.read_bytes() == before
+
+
+def test_a_full_disk_keeps_the_page(context: StepContext) -> None:
+    """Where the page may not grow, each attempt ends in one line, and the previous page stays."""
+    refresh_dashboard(context)
+    before = context.run.dashboard.read_bytes()
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, str(context.run.path), str(context.interval), "5000"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    refused = f"the dashboard {context.run.dashboard} could not be replaced and is as it was: "
+    assert [line.startswith(refused) for line in done.stdout.splitlines()] == [True, True]
+    assert "File too large" in done.stdout
+    assert {path.name: path.read_bytes() for path in context.run.dashboard.parent.iterdir()} == {
+        "index.html": before
+    }
 
 
 def test_an_unwritable_page_is_named(context: StepContext) -> None:

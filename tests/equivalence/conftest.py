@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.source import given_url
 from pipeline_verification.finished_run import FinishedRun
 from pipeline_verification.verdict import FinishedRunEvidence
 
@@ -22,7 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--source-url",
         metavar="URL",
-        help="the database of a run with --dataset none, where its URL has a password",
+        help="the database of a run with --dataset none, where its URL has a password: env, @FILE",
     )
 
 
@@ -64,4 +65,5 @@ def against(pytestconfig: pytest.Config) -> FinishedRun:
 @pytest.fixture(scope="session")
 def evidence(run: FinishedRun, pytestconfig: pytest.Config) -> FinishedRunEvidence:
     """The run's files and record with the oracle's tables, which are computed once."""
-    return run.evidence(pytestconfig.getoption("source_url"))
+    given = pytestconfig.getoption("source_url")
+    return run.evidence(given and given_url(given))

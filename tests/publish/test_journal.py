@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.files import json_lines
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.storage import journal
@@ -111,3 +112,31 @@ def test_writers_at_once_keep_apart(tmp_path: Path) -> None:
         writer.join()
     lines = [(line["writer"], line["number"]) for line in json_lines.read(path)]
     assert sorted(lines) == [(name, number) for name in "abc" for number in range(50)]
+
+
+def test_only_the_last_attempts_of_this_run_have_failed() -> None:
+    """An earlier run's failure, and one that a retry made good, are no reason of this run."""
+    attempts = [
+        entry("publish", 0, outcome="failed"),
+        entry("load_raw", 5, outcome="failed"),
+        entry("load_raw", 6),
+        entry("extract_orders", 7, outcome="failed"),
+    ]
+    assert journal.failed_steps(attempts, since=moment(4, 1, 5)) == {"extract_orders": ""}
+
+
+def test_a_journal_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    """On a full disk the error names the journal and can be tried again."""
+    run = RunDirectory(tmp_path)
+    run.step_journal.parent.mkdir()
+    run.step_journal.symlink_to("/dev/full")
+    with pytest.raises(PipelineError, match=r"steps\.jsonl cannot be written: No sp") as caught:
+        journal.append(run, entry("load_raw", 0))
+    assert caught.value.retryable
+
+
+def test_a_line_that_is_no_entry_is_left_out(tmp_path: Path) -> None:
+    """Lines that are whole JSON but no object, or nested too deeply, are skipped."""
+    path = tmp_path / "lines.jsonl"
+    path.write_text('1\n"a"\n' + "[" * 100_000 + '\n{"a": 1}\n')
+    assert list(json_lines.read(path)) == [{"a": 1}]

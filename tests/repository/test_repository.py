@@ -214,14 +214,17 @@ def test_no_file_names_a_path_of_a_machine() -> None:
     assert found.stdout.splitlines() == []
 
 
-def test_duckdb_reads_parquet_in_one_place() -> None:
-    """No other module calls read_parquet, which takes a path for a pattern or a partition."""
-    one = Path("shared/ecommerce_pipeline/storage/parquet.py")
+@pytest.mark.parametrize(
+    ("call", "module"),
+    [("read_parquet|parquet_scan", "parquet.py"), (r"duckdb\.connect", "duckdb_connection.py")],
+)
+def test_duckdb_is_called_in_one_place(call: str, module: str) -> None:
+    """One module reads Parquet, under its exact path; one connects, without extensions."""
     folders = [ROOT / "shared", ROOT / "verification", ROOT / "benchmarks", *ROOT.glob("*_impl")]
     found = [
         path.relative_to(ROOT)
         for folder in folders
         for path in folder.rglob("*.py")
-        if re.search(r"read_parquet\(|parquet_scan", path.read_text())
+        if not path.name.startswith("test_") and re.search(rf"({call})\(", path.read_text())
     ]
-    assert found == [one]
+    assert found == [Path("shared/ecommerce_pipeline/storage") / module]

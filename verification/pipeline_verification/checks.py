@@ -9,7 +9,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -19,6 +18,7 @@ from ecommerce_pipeline.interval_run import SKIPPED, SUCCESS, IntervalRun, StepR
 from ecommerce_pipeline.reporting import formatting
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.specification import STEP_BY_NAME, STEP_NAMES, STEPS
+from ecommerce_pipeline.storage.duckdb_connection import connect_duckdb
 from pipeline_verification.compare import Difference, compare, compare_table, table_names
 
 SNAPSHOT = "snapshots.snap_customers"
@@ -201,7 +201,7 @@ def notified(
 def warehouse_size(warehouse: Path) -> str:
     """The number of tables and rows of a DuckDB file, such as ``13 tables, 512 rows``."""
     names = sorted(table_names(warehouse))
-    with duckdb.connect(warehouse, read_only=True) as connection:
+    with connect_duckdb(warehouse, read_only=True) as connection:
         counts = [connection.table(name).count("*").fetchall()[0][0] for name in names]
     return f"{len(names)} tables, {sum(counts):,} rows"
 

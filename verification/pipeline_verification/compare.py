@@ -10,6 +10,8 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
+from ecommerce_pipeline.storage.duckdb_connection import connect_duckdb
+
 SAMPLE_ROWS = 5
 
 
@@ -101,11 +103,11 @@ def table_names(warehouse: Path, schemas: Collection[str] | None = None) -> set[
 @contextmanager
 def _open(**files: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection in UTC to which the files are attached under their names, read-only."""
-    with duckdb.connect() as connection:
+    with connect_duckdb() as connection:
         # Dates and texts of times with a zone follow the session's zone, not the file's.
         connection.execute("SET TimeZone = 'UTC'")
         for catalog, path in files.items():
-            connection.execute(f'ATTACH ? AS "{catalog}" (READ_ONLY)', [str(path)])
+            connection.execute(f'ATTACH ? AS "{catalog}" (TYPE duckdb, READ_ONLY)', [str(path)])
         yield connection
 
 

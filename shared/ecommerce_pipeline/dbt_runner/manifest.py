@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution.environment import stated_environment
+from ecommerce_pipeline.files.lock import exclusive
+
+if TYPE_CHECKING:
+    from dbt.contracts.graph.manifest import Manifest
 
 PROJECT_VARIABLE = "PIPELINE_DBT_PROJECT"
 WAREHOUSE_VARIABLE = "PIPELINE_WAREHOUSE"  # read by profiles.yml
@@ -18,8 +26,12 @@ WAREHOUSE_VARIABLE = "PIPELINE_WAREHOUSE"  # read by profiles.yml
 # its parsed project, and parses the whole project again when one of them has changed.
 WAREHOUSE_PATH = "warehouse.duckdb"
 
+PARSE_SECONDS = 300.0
+
 _MANIFEST = "manifest.json"
 _STATE = "partial_parse.msgpack"
+_ORIGIN = "parsed.json"  # which contents the other two were made of, and the digests of both
+_PARSING = ".parsing-"
 _NOT_THE_PROJECT = ("target", "logs")  # where dbt writes
 
 
@@ -48,7 +60,7 @@ def manifest_file() -> Path:
 
 
 def parse_if_changed() -> Path:
-    """Parse the project when a file of it is newer than what dbt last made of it.
+    """Parse the project when its files are not those of which dbt last made what is kept.
 
     dbt runs in a process of its own; no warehouse is opened.
 
@@ -56,15 +68,41 @@ def parse_if_changed() -> Path:
         The folder with the manifest and the state of partial parsing.
 
     Raises:
-        PipelineError: there is no dbt project, or dbt cannot parse it.
+        PipelineError: there is no dbt project, or dbt cannot parse it, or not in time.
     """
     project = project_folder()
     parsed = _parsed_folder(project)
-    manifest = parsed / _MANIFEST
-    # Also for an equal time: a file that was saved while dbt parsed may not be in the manifest.
-    if not manifest.exists() or manifest.stat().st_mtime <= _last_change(project):
-        _parse(project, parsed)
+    if not _is_of(_digest(project), parsed):
+        try:
+            parsed.mkdir(parents=True, exist_ok=True)
+            # Several processes of a tool start at once; one of them parses.
+            with exclusive(parsed / ".lock", wait_seconds=PARSE_SECONDS):
+                # Before dbt reads the files: of a file that is saved meanwhile, dbt may have read
+                # the earlier content, so that the project must be parsed again.
+                digest = _digest(project)
+                if not _is_of(digest, parsed):
+                    _parse(project, parsed, digest)
+        except OSError as error:
+            raise PipelineError(
+                f"dbt's manifest cannot be kept in {parsed}: {error.strerror or error}",
+                "free disk space, or make the folder writable",
+            ) from error
     return parsed
+
+
+def read_manifest(parsed: Path) -> Manifest:
+    """dbt's own object of the project, from the folder that ``parse_if_changed`` returns.
+
+    Raises:
+        OSError: the state of partial parsing cannot be read.
+    """
+    from dbt.contracts.graph.manifest import Manifest
+    from dbt.parser.manifest import extended_mashumuro_decoder
+
+    manifest: Manifest = Manifest.from_msgpack(
+        (parsed / _STATE).read_bytes(), decoder=extended_mashumuro_decoder
+    )
+    return manifest
 
 
 def partial_parse_state(project: Path) -> Path | None:
@@ -78,36 +116,81 @@ def _parsed_folder(project: Path) -> Path:
     return project / "target" / f"dbt-core-{version('dbt-core')}"
 
 
-def _last_change(project: Path) -> float:
-    """The newest modification time below the project, in seconds since 1970.
+def _digest(project: Path) -> str:
+    """A digest over the names and the contents of the project's files.
 
-    Folders count as well, for a removed file leaves no other trace. The folders that dbt writes to
-    are left out: their files come and go meanwhile.
+    Their times do not count: a copy by rsync or tar keeps the old time of a file that is new here.
+    The folders that dbt writes to are left out: their files come and go meanwhile.
+
+    Raises:
+        PipelineError: a file cannot be read.
     """
-    parts = (part for part in project.iterdir() if part.name not in _NOT_THE_PROJECT)
-    return max(path.stat().st_mtime for part in parts for path in (part, *part.rglob("*")))
+    digest = hashlib.sha256()
+    parts = [part for part in project.iterdir() if part.name not in _NOT_THE_PROJECT]
+    files = {path for part in parts for path in (part, *part.rglob("*")) if path.is_file()}
+    for path in sorted(files):
+        try:
+            content = hashlib.sha256(path.read_bytes())
+        except OSError as error:
+            raise PipelineError(
+                f"the dbt project's file {path} cannot be read: {error.strerror}",
+                "fix its permissions, or run again once nobody edits the project",
+                retryable=True,
+            ) from error
+        digest.update(os.fsencode(path.relative_to(project)) + b"\0" + content.digest())
+    return digest.hexdigest()
 
 
-def _parse(project: Path, parsed: Path) -> None:
+def _is_of(digest: str, parsed: Path) -> bool:
+    """Whether the folder has what dbt made of the project with this digest, undamaged."""
+    try:
+        return bool(json.loads((parsed / _ORIGIN).read_text()) == _origin(digest, parsed))
+    except (OSError, ValueError, RecursionError):
+        return False
+
+
+def _origin(digest: str, folder: Path) -> dict[str, str]:
+    """The digests of the project and of what dbt made of it."""
+    made = {name: hashlib.sha256((folder / name).read_bytes()) for name in (_STATE, _MANIFEST)}
+    return {"project": digest, **{name: content.hexdigest() for name, content in made.items()}}
+
+
+def _parse(project: Path, parsed: Path, digest: str) -> None:
     """Parse in a folder beside, then replace each file, so that no reader sees half."""
-    parsed.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=parsed, prefix=".parsing-") as folder:
-        arguments = [
-            *("parse", "--project-dir", str(project), "--profiles-dir", str(project)),
-            *("--target-path", folder, "--log-path", folder, "--no-use-colors"),
-        ]
+    for leftover in parsed.glob(f"{_PARSING}*"):  # of a process that was killed; the lock is held
+        shutil.rmtree(leftover, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=parsed, prefix=_PARSING) as parsing:
+        folder = Path(parsing)
+        _run_dbt_parse(project, folder)
+        (folder / _ORIGIN).write_text(json.dumps(_origin(digest, folder)))
+        for name in (_STATE, _MANIFEST, _ORIGIN):
+            (folder / name).replace(parsed / name)
+
+
+def _run_dbt_parse(project: Path, folder: Path) -> None:
+    arguments = [
+        *("parse", "--project-dir", str(project), "--profiles-dir", str(project)),
+        *("--target-path", str(folder), "--log-path", str(folder), "--no-use-colors"),
+    ]
+    try:
         ended = subprocess.run(
             [sys.executable, "-m", "dbt.cli.main", *arguments],
             env={**stated_environment(), WAREHOUSE_VARIABLE: WAREHOUSE_PATH},
             cwd=folder,
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             check=False,
+            timeout=PARSE_SECONDS,
         )
-        if ended.returncode != 0:
-            raise PipelineError(
-                f"dbt cannot parse {project}: {ended.stdout[-2000:] or ended.stderr[-2000:]}",
-                "fix the dbt project",
-            )
-        for name in (_STATE, _MANIFEST):  # the manifest last, whose time is compared
-            (Path(folder) / name).replace(parsed / name)
+    except subprocess.TimeoutExpired:
+        raise PipelineError(
+            f"dbt did not parse {project} within {PARSE_SECONDS:g} s",
+            "run again when the machine is less busy, or find out why with: dbt parse",
+            retryable=True,
+        ) from None
+    if ended.returncode != 0:
+        raise PipelineError(
+            f"dbt cannot parse {project}: {ended.stdout[-2000:] or ended.stderr[-2000:]}",
+            "fix the dbt project",
+        )

@@ -10,7 +10,6 @@ import gc
 import importlib
 import logging
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,12 +22,15 @@ from ecommerce_pipeline.dbt_runner.manifest import (
     parse_if_changed,
     partial_parse_state,
     project_folder,
+    read_manifest,
 )
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution.environment import use_stated_environment
+from ecommerce_pipeline.files.temporary import temporary_folder
 
 if TYPE_CHECKING:
     from dbt.cli.main import dbtRunnerResult
+    from dbt.contracts.graph.manifest import Manifest
 
 # What dbt imports only once a command needs it. Imported before the fork, no child pays for it.
 _LATE_MODULES = (
@@ -52,13 +54,14 @@ def preload() -> None:
         importlib.import_module(module)
     with (
         contextlib.suppress(PipelineError, OSError),
-        tempfile.TemporaryDirectory(prefix="dbt-preload-") as name,
+        temporary_folder("dbt-preload-") as folder,
     ):
-        # In a process of its own: dbt's parser starts threads, and a fork has none of them, so that
-        # a child would wait for them for ever. The second parse only reads what the first one left.
-        parse_if_changed()
-        folder = Path(name)
-        invoke(["parse", "--no-write-json"], folder=folder, target=folder, logs=folder)
+        # dbt's parser starts threads, and a fork has none of them, so that a child would wait for
+        # them for ever. So a process of its own parses, and dbt is given the outcome here: with a
+        # manifest it never parses, whatever happens to the project meanwhile.
+        manifest = read_manifest(parse_if_changed())
+        command = ["parse", "--no-write-json"]
+        invoke(command, folder=folder, target=folder, logs=folder, manifest=manifest)
 
 
 def invoke(
@@ -68,6 +71,7 @@ def invoke(
     target: Path,
     logs: Path,
     callbacks: Sequence[Callable[[Any], None]] = (),
+    manifest: Manifest | None = None,
 ) -> dbtRunnerResult:
     """Run dbt with ``command`` on the warehouse of a run's folder; the result says how it went.
 
@@ -77,6 +81,7 @@ def invoke(
         target: where artifacts and the state of partial parsing go.
         logs: the folder of dbt's log.
         callbacks: called with each of dbt's events.
+        manifest: the parsed project; by default dbt parses what changed since it last did.
 
     Raises:
         PipelineError: there is no dbt project where it should be.
@@ -100,7 +105,7 @@ def invoke(
     with contextlib.chdir(folder), _stated_environment(), _leaving_nothing_open():
         from dbt.cli.main import dbtRunner  # reads the environment, and a file .env into it
 
-        return dbtRunner(callbacks=[*callbacks]).invoke(arguments)
+        return dbtRunner(manifest=manifest, callbacks=[*callbacks]).invoke(arguments)
 
 
 def warehouse_file(context: StepContext) -> Path:

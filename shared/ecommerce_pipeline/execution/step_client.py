@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from io import BufferedRWPair
@@ -18,6 +19,7 @@ from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution import step_server
 from ecommerce_pipeline.execution.messages import receive, send
+from ecommerce_pipeline.execution.processes import wait_until
 from ecommerce_pipeline.interval_run import FAILED, SUCCESS
 from ecommerce_pipeline.result import StepResult
 from ecommerce_pipeline.specification import STEP_BY_NAME
@@ -40,10 +42,12 @@ def run_step(
     Args:
         name: a step of the specification.
         context: the step's arguments.
-        timeout_seconds: after this long the child is killed; default: the specification's.
+        timeout_seconds: after this long, counted from the call, the child is killed; default: the
+            specification's.
 
     Raises:
-        PipelineError: the step failed, was killed, or took too long.
+        PipelineError: the step failed, was killed, or took too long, the step server did not answer
+            in that time, or the journal cannot be written.
     """
     timeout = STEP_BY_NAME[name].timeout_seconds if timeout_seconds is None else timeout_seconds
     started = datetime.now(UTC)
@@ -51,7 +55,8 @@ def run_step(
         result = _ask(name, context, timeout)
     except BaseException as error:  # a tool's own time-out or cancellation is an attempt, too
         reason = str(error) or type(error).__name__
-        _note(name, context, started, FAILED, StepResult(details={"error": reason}))
+        with contextlib.suppress(PipelineError):  # the step's own error is the one to raise
+            _note(name, context, started, FAILED, StepResult(details={"error": reason}))
         raise
     _note(name, context, started, SUCCESS, result)
     return result
@@ -66,12 +71,17 @@ def _ask(name: str, context: StepContext, timeout: float) -> StepResult:
         # The server may have been started by another process with other settings.
         "environment": {k: v for k, v in os.environ.items() if k.startswith("PIPELINE_")},
     }
+    deadline = time.monotonic() + timeout
+    address = _server_address()
     # Python closes a socket only with the last stream over it, so the stream is closed here, too.
-    with _connected(_server_address()) as connection, connection.makefile("rwb") as stream:
-        child = _child_of(stream)
-        send(stream, request)
-        connection.settimeout(timeout)
+    with (
+        _connected(address, deadline, timeout) as connection,
+        connection.makefile("rwb") as stream,
+    ):
+        child = _child_of(stream, address, timeout)
         try:
+            send(stream, request)
+            connection.settimeout(_left(deadline))
             reply = receive(stream)
         except TimeoutError:
             _kill(child, connection)
@@ -86,10 +96,20 @@ def _ask(name: str, context: StepContext, timeout: float) -> StepResult:
     return _result(name, reply, log)
 
 
-def _connected(address: Path) -> socket.socket:
+def _connected(address: Path, deadline: float, timeout: float) -> socket.socket:
+    """A connection whose every operation ends at the deadline."""
     connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(_left(deadline))
+
+    def connect() -> bool:
+        try:
+            connection.connect(str(address))
+        except BlockingIOError:  # the queue of a server that accepts nothing is full
+            return False
+        return True
+
     try:
-        connection.connect(str(address))
+        connected = wait_until(connect, timeout_seconds=_left(deadline))
     except OSError as error:
         connection.close()
         raise PipelineError(
@@ -98,16 +118,36 @@ def _connected(address: Path) -> socket.socket:
             f"{step_server.ENVIRONMENT_VARIABLE}",
             retryable=True,
         ) from None
+    if not connected:
+        connection.close()
+        raise _silent(address, timeout)
+    connection.settimeout(_left(deadline))
     return connection
 
 
-def _child_of(stream: BufferedRWPair) -> int:
-    greeting = receive(stream)
+def _left(deadline: float) -> float:
+    """The seconds until then; never zero, which would mean not to wait at all."""
+    return max(deadline - time.monotonic(), 0.001)
+
+
+def _child_of(stream: BufferedRWPair, address: Path, timeout: float) -> int:
+    try:
+        greeting = receive(stream)
+    except TimeoutError:
+        raise _silent(address, timeout) from None
     if greeting is None:
         raise PipelineError(
             "the step server ended before the step began", "run the step again", retryable=True
         )
     return int(greeting["pid"])
+
+
+def _silent(address: Path, timeout: float) -> PipelineError:
+    return PipelineError(
+        f"the step server at {address} did not answer within {timeout:g} s",
+        "run the step again: a server that does not answer is replaced",
+        retryable=True,
+    )
 
 
 def _kill(child: int, connection: socket.socket) -> None:

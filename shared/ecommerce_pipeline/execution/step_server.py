@@ -11,52 +11,62 @@ Start it with ``running()``, or with ``serving()`` at a given address, as the co
 from __future__ import annotations
 
 import contextlib
+import errno
+import io
 import os
 import select
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.errors import PipelineError
-from ecommerce_pipeline.execution.environment import stated_environment, temporary_folder
+from ecommerce_pipeline.execution.environment import stated_environment
 from ecommerce_pipeline.execution.messages import receive, send
-from ecommerce_pipeline.files.permissions import PRIVATE_FILE, PRIVATE_UMASK
-from ecommerce_pipeline.specification import STEP_NAMES
+from ecommerce_pipeline.execution.supervisor import Server, Supervisor
+from ecommerce_pipeline.files.lock import shared
+from ecommerce_pipeline.files.permissions import PRIVATE_UMASK
+from ecommerce_pipeline.files.temporary import temporary_folder
+from ecommerce_pipeline.result import StepResult
+from ecommerce_pipeline.specification import STEP_BY_NAME, STEP_NAMES
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 ENVIRONMENT_VARIABLE = "PIPELINE_STEP_SERVER"
-_OWN_FOLDER = "step-server-"
+_OWN_FOLDER = "pipeline-steps-"  # of its own: an older version does not lock its "step-server-"
 STOP_SECONDS = 10.0
+HEARTBEAT_SECONDS = 5.0
+LOCK_WAIT_SECONDS = 60.0
+LOAD = "load_raw"  # the one step that makes the warehouse
 
 
 @contextmanager
 def running() -> Iterator[Path]:
-    """Start a server and yield its socket's path; it ends with the block or with this process.
+    """Keep a server up and yield its socket's path; it ends with the block or with this process.
 
     The socket lies in a folder that only this user can enter.
+
+    Raises:
+        PipelineError: there can be no socket.
     """
     # Whoever connects runs steps with this user's rights. A folder of mode 0700 keeps others out on
     # every system; a socket's own mode is not checked on all of them.
-    with tempfile.TemporaryDirectory(
-        prefix=_OWN_FOLDER, dir=temporary_folder(), ignore_cleanup_errors=True
-    ) as folder:
-        address = Path(folder) / "socket"
-        with _served(address):
-            yield address
+    with temporary_folder(_OWN_FOLDER) as folder, _served(folder / "socket"):
+        yield folder / "socket"
 
 
 @contextmanager
-def serving(address: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a server at a socket to which only this user can connect; it ends with the block.
+def serving(address: Path) -> Iterator[Supervisor]:
+    """Keep a server up at a socket to which only this user can connect; it ends with the block.
 
     What an earlier server left at ``address`` is replaced.
 
@@ -65,12 +75,14 @@ def serving(address: Path) -> Iterator[subprocess.Popen[bytes]]:
     """
     if address.is_socket() and not _is_served(address):
         address.unlink()
-    with _served(address) as process:
-        yield process
+    with _served(address) as supervisor:
+        yield supervisor
 
 
 @contextmanager
-def _served(address: Path) -> Iterator[subprocess.Popen[bytes]]:
+def _served(address: Path) -> Iterator[Supervisor]:
+    # The listener stays open here, so that clients of a server that was replaced may connect, and
+    # wait, while the new one imports dbt.
     with socket.socket(socket.AF_UNIX) as listener:
         try:
             listener.bind(str(address))
@@ -80,63 +92,68 @@ def _served(address: Path) -> Iterator[subprocess.Popen[bytes]]:
                 f"there can be no step server at {address}: {error.strerror or error}",
                 "stop the one that is there, or name a short path in a folder that exists",
             ) from None
-        listener.listen(64)  # here, so that clients may connect while the server still imports dbt
-        process = _start(listener)
-    try:
-        yield process
-    finally:
-        _stop(process, address)
+        try:
+            listener.listen(64)
+            supervisor = Supervisor(lambda: _start(listener), give_up=listener.close)
+            try:
+                yield supervisor
+            finally:
+                supervisor.stop(STOP_SECONDS)
+        finally:
+            address.unlink(missing_ok=True)
 
 
 def _is_served(address: Path) -> bool:
     with socket.socket(socket.AF_UNIX) as client:
-        return client.connect_ex(str(address)) == 0
+        client.settimeout(1)  # where nobody accepts, a full queue would block
+        return client.connect_ex(str(address)) != errno.ECONNREFUSED
 
 
-def _start(listener: socket.socket) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", __name__, str(listener.fileno())],
-        stdin=subprocess.PIPE,  # the lifeline: the kernel closes it when the owner ends
-        pass_fds=[listener.fileno()],
-        start_new_session=True,  # Ctrl+C in the terminal reaches only the owner
-        env=stated_environment(),
-        umask=PRIVATE_UMASK,
-    )
-
-
-def _stop(process: subprocess.Popen[bytes], address: Path) -> None:
-    """Let the server end by itself; kill it where that takes long."""
-    if process.stdin is not None:
-        process.stdin.close()
+def _start(listener: socket.socket) -> Server:
+    heartbeats, heart = os.pipe()
     try:
-        process.wait(timeout=STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        # A server that is still importing dbt does not notice the closed lifeline. Killed, it
-        # can remove nothing, and would leave the dbt process that it waits for.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        _remove(address)
+        process = subprocess.Popen(
+            [sys.executable, "-m", __name__, str(listener.fileno()), str(heart)],
+            stdin=subprocess.PIPE,  # the lifeline: the kernel closes it when the owner ends
+            pass_fds=[listener.fileno(), heart],
+            start_new_session=True,  # Ctrl+C in the terminal reaches only the owner
+            env=stated_environment(),
+            umask=PRIVATE_UMASK,
+        )
+    finally:
+        os.close(heart)
+    return Server(process, heartbeats)
 
 
-def serve(listener: socket.socket, lifeline: int) -> None:
-    """Fork a child for each connection until the lifeline closes, then remove the socket."""
+def serve(listener: socket.socket, lifeline: int, heart: int) -> None:
+    """Fork a child for each connection until the lifeline closes, then remove the socket.
+
+    Args:
+        listener: the socket that clients connect to.
+        lifeline: a pipe that closes when the server's owner ends.
+        heart: a pipe to the owner; a byte in it says that connections are accepted.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the owner stops the server
+    os.set_blocking(heart, False)  # an owner that is suspended reads nothing
     _preload()  # before the handler of SIGCHLD, which would reap the dbt process that it waits for
     # Handled, not ignored: the kernel reaps the children of a process that ignores SIGCHLD, and
     # does not add their CPU time to that of their parent, from which benchmarks read it.
     signal.signal(signal.SIGCHLD, _reap)
     awaited: list[socket.socket | int] = [listener, lifeline]
     while True:
-        ready, _, _ = select.select(awaited, [], [])
+        with contextlib.suppress(BlockingIOError, BrokenPipeError):
+            os.write(heart, b".")
+        ready, _, _ = select.select(awaited, [], [], HEARTBEAT_SECONDS)
         if lifeline in ready:
             _remove(Path(listener.getsockname()))
             return
-        connection, _ = listener.accept()
-        if os.fork() == 0:
-            listener.close()
-            _be_child(connection)
-        connection.close()
+        if listener in ready:
+            connection, _ = listener.accept()
+            if os.fork() == 0:
+                listener.close()
+                os.close(heart)  # open in a step, it would hide the server's end from the owner
+                _be_child(connection)
+            connection.close()
 
 
 def _reap(number: int, frame: FrameType | None) -> None:
@@ -170,10 +187,9 @@ def _be_child(connection: socket.socket) -> None:
     request = receive(stream)
     if request is not None:
         threading.Thread(target=_die_with_client, args=[connection], daemon=True).start()
-        _send_output_to(Path(request["log"]))
+        reply = _reply(request)
         with contextlib.suppress(BrokenPipeError):
-            send(stream, _run(request))
-    sys.stdout.flush()
+            send(stream, reply)
     os._exit(0)  # sys.exit would run the exit handlers, which are the server's
 
 
@@ -184,22 +200,15 @@ def _die_with_client(connection: socket.socket) -> None:
     os.killpg(0, signal.SIGKILL)
 
 
-def _send_output_to(log: Path) -> None:
-    """Let everything that the step or a library prints go to the step's log."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, PRIVATE_FILE)
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
-    os.close(descriptor)
-
-
-def _run(request: dict[str, Any]) -> dict[str, Any]:
-    from ecommerce_pipeline import steps
-
+def _reply(request: dict[str, Any]) -> dict[str, Any]:
+    """The step's result or error; whatever happens, the client gets one."""
     os.environ.update(request["environment"])
     try:
-        run = steps.resolve(request["step"])
-        return run(StepContext.from_json(request["context"])).to_json()
+        context = StepContext.from_json(request["context"])
+        _send_output_to(Path(request["log"]))
+        # Shared: steps may run side by side, but nobody may clear the folder meanwhile.
+        with shared(context.run.steps_lock, wait_seconds=LOCK_WAIT_SECONDS):
+            return _run(request["step"], context).to_json()
     except PipelineError as error:
         return {"error": error.to_json()}
     except Exception as error:
@@ -210,6 +219,62 @@ def _run(request: dict[str, Any]) -> dict[str, Any]:
             retryable=True,
         )
         return {"error": unexpected.to_json()}
+    finally:
+        sys.stdout.flush()
+
+
+def _run(name: str, context: StepContext) -> StepResult:
+    from ecommerce_pipeline import steps
+
+    warehouse = context.run.warehouse
+    if STEP_BY_NAME[name].uses_warehouse and name != LOAD and not warehouse.exists():
+        # Opened, it would be made, and an empty one passes every test.
+        raise PipelineError(
+            f"{name} finds no warehouse {warehouse}",
+            f"run the interval again from its first step: {LOAD} makes it",
+        )
+    return steps.resolve(name)(context)
+
+
+def _send_output_to(log: Path) -> None:
+    """Let everything that the step or a library prints go to the step's log.
+
+    Raises:
+        PipelineError: the log cannot be opened.
+    """
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    except OSError as error:
+        raise PipelineError(
+            f"the step's log {log} cannot be written: {error.strerror or error}",
+            "free disk space or make its folder writable, then run the interval again",
+            retryable=True,
+        ) from error
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+    sys.stdout, sys.stderr = (_output(number) for number in (1, 2))
+
+
+def _output(descriptor: int) -> TextIO:
+    return io.TextIOWrapper(
+        io.BufferedWriter(_LossyFile(descriptor, "wb", closefd=False)),
+        encoding="utf-8",
+        errors="backslashreplace",
+        line_buffering=True,
+    )
+
+
+class _LossyFile(io.FileIO):
+    """A log that loses lines where the disk is full: the step's result matters more."""
+
+    def write(self, data: Buffer, /) -> int:
+        """Write what can be written; report all of it as written."""
+        size = memoryview(data).nbytes
+        with contextlib.suppress(OSError):
+            super().write(data)
+        return size
 
 
 def _remove(address: Path) -> None:
@@ -221,5 +286,5 @@ def _remove(address: Path) -> None:
 
 
 if __name__ == "__main__":
-    serve(socket.socket(fileno=int(sys.argv[1])), sys.stdin.fileno())
+    serve(socket.socket(fileno=int(sys.argv[1])), sys.stdin.fileno(), int(sys.argv[2]))
     os._exit(0)  # Python's own shutdown frees every imported module while the owner waits

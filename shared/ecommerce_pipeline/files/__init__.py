@@ -1,1 +1,1 @@
-"""Files that survive a kill: atomic writes, JSON lines and locks between processes."""
+"""Files that survive a kill: atomic writes, JSON lines, locks, temporary folders."""

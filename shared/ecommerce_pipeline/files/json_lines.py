@@ -38,9 +38,11 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
         return
     for line in path.read_bytes().split(b"\n"):
         try:
-            yield json.loads(line)
-        except ValueError:
+            value = json.loads(line)
+        except (ValueError, RecursionError):
             continue
+        if isinstance(value, dict):  # a torn line may begin or end as another value
+            yield value
 
 
 def _ends_torn(descriptor: int) -> bool:

@@ -19,6 +19,22 @@ from ecommerce_pipeline.harness.progress import Progress
 from ecommerce_pipeline.harness.variant import Variant
 from ecommerce_pipeline.interval import parse_day
 from ecommerce_pipeline.interval_run import SUCCESS
+from ecommerce_pipeline.source import given_url
+
+
+class _Folder(click.Path):
+    """A folder's path; an empty one, such as that of an unset shell variable, is refused."""
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> str | bytes | os.PathLike[str]:
+        """The path, which ``Path`` would take for the working directory where it is empty."""
+        if value == "":
+            self.fail("the path is empty", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def main(make_variant: Callable[[], Variant], default_run_dir: Path) -> None:
@@ -51,10 +67,15 @@ def command_of(
     @click.option("--start", help="First day, YYYY-MM-DD.  [default: the data set's first]")
     @click.option("--days", type=click.IntRange(min=1), default=3, help="Daily intervals.")
     @click.option("--mode", type=click.Choice([DAILY, BACKFILL]), default=DAILY)
-    @click.option("--source", default="sqlite", help="sqlite, postgres, or a database URL.")
+    @click.option(
+        "--source",
+        default="sqlite",
+        help="sqlite, postgres, or a database URL; env reads the URL from PIPELINE_SOURCE_URL,"
+        " @FILE from a file.",
+    )
     @click.option(
         "--run-dir",
-        type=click.Path(path_type=Path, file_okay=False),
+        type=_Folder(path_type=Path, file_okay=False),
         default=default_run_dir,
         help=run_dir_help,
     )
@@ -72,10 +93,10 @@ def command_of(
     )
     @click.option("--keep-up", is_flag=True, help="Leave the tool's pages up until Ctrl+C.")
     @click.option("--resume", is_flag=True, help="Run in the folder what has not succeeded yet.")
-    def command(start: str | None, **options: object) -> None:
+    def command(start: str | None, source: str, **options: object) -> None:
         exit_on_sigterm()
         first = None if start is None else parse_day(start)
-        run(RunOptions(start=first, **options))  # type: ignore[arg-type]  # click has checked their types
+        run(RunOptions(start=first, source=given_url(source), **options))  # type: ignore[arg-type]  # click has checked their types
 
     return command
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from importlib.metadata import version
@@ -28,7 +28,7 @@ from ecommerce_pipeline.harness.run_session import (
     running_source,
 )
 from ecommerce_pipeline.harness.variant import Variant, started
-from ecommerce_pipeline.interval import DAY, DataInterval, days
+from ecommerce_pipeline.interval import DataInterval, days, days_after
 from ecommerce_pipeline.interval_run import FAILED, SUCCESS, interval_run_from_json
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.source import redact
@@ -82,7 +82,11 @@ def drive(variant: Variant, options: RunOptions, progress: Progress) -> RunRecor
     """
     dataset, intervals = plan(options)
     run = RunDirectory(options.run_dir)
-    run.path.mkdir(parents=True, exist_ok=True)
+    if options.resume:
+        run_record.read(run.record)  # before the folder, or a lock in it, is made
+    else:
+        run.refuse_foreign()
+    run.make()
     with exclusive(run.driver_lock):
         record = _new_record(variant, options, dataset)
         if options.resume:
@@ -113,9 +117,12 @@ def drive(variant: Variant, options: RunOptions, progress: Progress) -> RunRecor
                     if options.keep_up:
                         _conclude(record, run, expected, progress)
                         progress.wait_for_interrupt(variant.addresses)
-        finally:
+        except BaseException:
             # Also after an error or Ctrl+C: a record must not stay in the state `running`.
-            _conclude(record, run, expected, progress)
+            with suppress(PipelineError):  # the first error is the one to report
+                _conclude(record, run, expected, progress)
+            raise
+        _conclude(record, run, expected, progress)
     return record
 
 
@@ -227,7 +234,7 @@ def _start(options: RunOptions, dataset: Dataset | None) -> date:
             )
         return options.start
     start = options.start or dataset.first_day
-    last = start + (options.days - 1) * DAY
+    last = days_after(start, options.days - 1)
     if start < dataset.first_day or (dataset.last_day is not None and last > dataset.last_day):
         raise PipelineError(
             f"the data set {dataset.name} has no data for {start} to {last}",

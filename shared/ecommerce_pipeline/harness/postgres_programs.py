@@ -6,7 +6,6 @@ import importlib.util
 import os
 import pwd
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.files.temporary import temporary_folder
 
 _UNPRIVILEGED_USERS = ("postgres", "nobody")
 _INSTALLED = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql*/bin")
@@ -88,9 +88,9 @@ def server_programs(account: Account | None) -> Iterator[Path]:
     if account is None or account.reaches(programs / "postgres"):
         yield programs
         return
-    with tempfile.TemporaryDirectory(prefix="ecommerce-pipeline-programs-") as folder:
-        Path(folder).chmod(0o755)
-        yield _copy_package(programs, Path(folder))
+    with temporary_folder("ecommerce-pipeline-programs-") as folder:
+        folder.chmod(0o755)
+        yield _copy_package(programs, folder)
 
 
 def _packaged_programs() -> Path | None:

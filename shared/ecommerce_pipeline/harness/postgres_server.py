@@ -118,7 +118,11 @@ def _initialise(folder: Path, settings: _ServerSettings) -> None:
     ]
     with (folder / "server.log").open("wb") as log:
         initdb = subprocess.Popen(command, stdout=log, stderr=log, **run_as(settings.account))
-        failed = initdb.wait() != 0
+        try:
+            failed = initdb.wait(timeout=START_SECONDS) != 0
+        except subprocess.TimeoutExpired:
+            initdb.kill()
+            failed = initdb.wait() != 0
     if failed:
         raise PipelineError(
             f"initdb cannot create a database below {folder}: {_reason(folder)}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib import resources
@@ -17,6 +18,8 @@ from ecommerce_pipeline.files.atomic import atomic_file
 from ecommerce_pipeline.interval_run import RUNNING, IntervalRun, to_json
 
 SCHEMA_VERSION = 1
+_RUNNING = b'"state": "running"'
+_FAILED = b'"state": "failed" '  # as long as the other, for a disk that is full
 
 
 @dataclass(slots=True)
@@ -52,13 +55,23 @@ class RunRecord:
 
         Raises:
             jsonschema.ValidationError: the record breaks ``run.schema.json``; no file changes.
+            PipelineError: the disk refuses; an earlier record no longer says ``running`` once the
+                run has ended.
         """
         values = {"schema_version": SCHEMA_VERSION, **to_json(self)}
         # A tool reports its states in its own words: one that a variant does not translate is an
         # error here, not in a reader of the file.
         jsonschema.validate(values, schema())
-        with atomic_file(path, point="record") as temporary:
-            temporary.write_text(json.dumps(values, indent=2) + "\n")
+        try:
+            with atomic_file(path, point="record") as temporary:
+                temporary.write_text(json.dumps(values, indent=2) + "\n")
+        except OSError as error:
+            if self.state != RUNNING:
+                _mark_failed(path)
+            raise PipelineError(
+                f"the run record {path} cannot be written: {error.strerror or error}",
+                "free disk space or make the folder writable, then run again with --resume",
+            ) from error
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -74,12 +87,27 @@ def read(path: Path) -> dict[str, Any]:
         raise PipelineError(
             f"there is no run record {path}", "run a variant there first, or name another folder"
         ) from None
-    except (ValueError, jsonschema.ValidationError) as error:
+    except OSError as error:
+        raise PipelineError(
+            f"the run record {path} cannot be read: {error.strerror or error}", "fix that"
+        ) from None
+    except (ValueError, RecursionError, jsonschema.ValidationError) as error:
         reason = error.message if isinstance(error, jsonschema.ValidationError) else error
         raise PipelineError(
             f"{path} is not a run record: {reason}", "run the variant again"
         ) from None
     return values
+
+
+def _mark_failed(path: Path) -> None:
+    """Change the state of a record that says ``running``, without a byte more on the disk."""
+    with suppress(OSError):
+        text = path.read_bytes()
+        start = text.rfind(_RUNNING)
+        if start != -1:
+            with path.open("r+b") as file:
+                file.seek(start)
+                file.write(_FAILED)
 
 
 def schema() -> dict[str, Any]:

@@ -18,6 +18,53 @@ STOP_SECONDS = 10.0
 RESTARTS = 5
 
 
+def run_to_end(
+    name: str,
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    log: Path,
+    *,
+    timeout_seconds: float,
+    folder: Path | None = None,
+) -> None:
+    """Run a command that prepares a service; again where a signal has ended it.
+
+    Args:
+        name: what it does, such as ``the migration of the database``.
+        command: the program and its arguments; it may run twice.
+        environment: all its variables.
+        log: its output is appended here.
+        timeout_seconds: how long it may take.
+        folder: its working directory; by default this process's.
+
+    Raises:
+        PipelineError: it failed, or took too long; the hint names its log.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    for _ in range(1 + RESTARTS):
+        with log.open("ab") as output:
+            try:
+                status = subprocess.run(
+                    ending_with_parent(command),
+                    env=dict(environment),
+                    cwd=folder,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    check=False,
+                    timeout=timeout_seconds,
+                ).returncode
+            except subprocess.TimeoutExpired:
+                raise PipelineError(
+                    f"{name} did not end within {timeout_seconds:g} s", f"read {log}"
+                ) from None
+        if status == 0:
+            return
+        if status > 0:
+            break
+    raise PipelineError(f"{name} failed", f"read {log}")
+
+
 class Service:
     """A command that must stay up; its output is appended to a log.
 
@@ -36,14 +83,17 @@ class Service:
         self._restarts_left = RESTARTS
         self.process = self._spawn()
 
-    def raise_if_exited(self) -> None:
-        """Check that it still runs; for the time in which it starts.
+    def restart_if_killed(self) -> None:
+        """Start it again when a signal has ended it; for the time in which it starts.
 
         Raises:
-            PipelineError: it has exited; the hint names its log.
+            PipelineError: it has exited by itself, or was killed ``RESTARTS`` + 1 times; the hint
+                names its log.
         """
-        if self.process.poll() is not None:
+        status = self.process.poll()
+        if status is not None and status >= 0:  # it would do the same again
             raise PipelineError(f"{self.name} ended at once", f"read {self._log}")
+        self.restart_if_exited()
 
     def restart_if_exited(self) -> None:
         """Start it again when it has exited, as a service manager would.
@@ -70,7 +120,7 @@ class Service:
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(STOP_SECONDS)
         self._kill_session()
-        self.process.wait()
+        self.process.wait()  # SIGKILL cannot be ignored
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         self._log.parent.mkdir(parents=True, exist_ok=True)

@@ -2,14 +2,62 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.source.base import Source
 
+URL_VARIABLE = "PIPELINE_SOURCE_URL"
+FROM_ENVIRONMENT, FROM_FILE = "env", "@"
 _SQLITE = "sqlite:///"
 _HIDDEN = "postgresql://***"
 _POSTGRES = ("postgresql://", "postgres://")
+
+
+def given_url(text: str, environment: Mapping[str, str] = os.environ) -> str:
+    """The source that a command names, whose URL need not be an argument.
+
+    Arguments are seen by every user of the machine, so a URL with a password comes from elsewhere:
+    ``env`` takes it from the variable ``PIPELINE_SOURCE_URL``, ``@FILE`` from the file's one line.
+    Other text is returned as it is.
+
+    Raises:
+        PipelineError: the variable is not set, the file cannot be read, or neither holds a URL.
+    """
+    if text == FROM_ENVIRONMENT:
+        if (url := environment.get(URL_VARIABLE, "")) and _is_one_url(url):
+            return url
+        raise PipelineError(
+            f"the source is to be read from {URL_VARIABLE}, which is not set to a URL",
+            "set it to sqlite:////PATH or postgresql://USER:PASSWORD@HOST/DATABASE",
+        )
+    if text.startswith(FROM_FILE):
+        return _url_in(Path(text.removeprefix(FROM_FILE)))
+    return text
+
+
+def _url_in(file: Path) -> str:
+    try:
+        url = file.read_text().strip()
+    except OSError as error:
+        raise PipelineError(
+            f"the source's URL cannot be read from {file}: {error.strerror}",
+            "name a file that holds it, as @FILE",
+        ) from None
+    except UnicodeDecodeError:
+        url = ""
+    if not _is_one_url(url):  # what it holds may be a password, and is not shown
+        raise PipelineError(
+            f"the file {file} does not hold one line with a URL",
+            "write sqlite:////PATH or postgresql://USER:PASSWORD@HOST/DATABASE into it",
+        )
+    return url
+
+
+def _is_one_url(text: str) -> bool:
+    return "://" in text and len(text.splitlines()) == 1
 
 
 def connect(url: str) -> Source:

@@ -22,6 +22,9 @@ from ecommerce_pipeline.source.postgres_copy import read_copy
 from ecommerce_pipeline.source.postgres_errors import connection_error, query_error
 
 _CONNECT_SECONDS = 5
+_SILENCE_SECONDS = 60
+_LOCK_WAIT_SECONDS = 60
+_STATEMENT_SECONDS = 3600  # a step's own time-out comes earlier
 _TYPES = {
     ColumnType.INTEGER: "bigint",
     ColumnType.TEXT: "text",
@@ -87,10 +90,15 @@ class PostgresSource:
                 url,
                 autocommit=True,  # psycopg would begin transactions at an isolation of its own
                 connect_timeout=_CONNECT_SECONDS,
+                # A server that is gone without a word is noticed by the operating system.
+                keepalives_idle=_SILENCE_SECONDS,
+                tcp_user_timeout=_SILENCE_SECONDS * 1000,
                 client_encoding="utf8",
                 application_name="ecommerce-pipeline",
             )
             connection.execute(_SESSION)
+            connection.execute(f"SET lock_timeout TO '{_LOCK_WAIT_SECONDS}s'".encode())
+            connection.execute(f"SET statement_timeout TO '{_STATEMENT_SECONDS}s'".encode())
         except psycopg.Error as error:
             raise connection_error(error, shown_url) from None  # its text may hold the password
         return cls(connection, shown_url)

@@ -12,7 +12,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import duckdb
@@ -26,6 +26,7 @@ from ecommerce_pipeline.files.permissions import share
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.result import StepResult
 from ecommerce_pipeline.storage import raw, warehouse
+from ecommerce_pipeline.storage.duckdb_connection import connect_duckdb
 from ecommerce_pipeline.storage.parquet import parquet_table
 from ecommerce_pipeline.storage.published import (
     DATABASE,
@@ -37,6 +38,7 @@ from ecommerce_pipeline.storage.published import (
 
 SCHEMAS = ("marts", "snapshots")
 KEEP_HOURS = 24.0
+LOCK_WAIT_SECONDS = 60.0
 _KEEP_VARIABLE = "PIPELINE_PUBLISHED_KEEP_HOURS"
 
 
@@ -60,7 +62,7 @@ def publish(context: StepContext) -> StepResult:
         )
     with (
         _as_publish_error(link),
-        exclusive(context.run.published_versions / ".lock", wait=True),
+        exclusive(context.run.published_versions / ".lock", wait_seconds=LOCK_WAIT_SECONDS),
     ):
         version, manifest = _replace(context, keep_hours)
     return StepResult(
@@ -121,11 +123,15 @@ def _replace(context: StepContext, keep_hours: float) -> tuple[Path, Manifest]:
 
 
 def _remove_expired(versions: Path, keep_hours: float, *, kept: Sequence[str]) -> None:
-    """Remove the versions that were replaced so long ago, except those to keep."""
+    """Remove the versions that were replaced so long ago, except those to keep.
+
+    What cannot be removed stays; a publication does not fail for it.
+    """
     replaced_before = time.time() - keep_hours * 3600
     for name in _names(versions):
-        if name not in kept and (versions / name).stat().st_mtime <= replaced_before:
-            shutil.rmtree(versions / name, ignore_errors=True)
+        with suppress(OSError):
+            if name not in kept and (versions / name).stat().st_mtime <= replaced_before:
+                shutil.rmtree(versions / name)
 
 
 def _names(versions: Path) -> list[str]:
@@ -154,7 +160,7 @@ def _build(context: StepContext, folder: Path) -> Manifest:
     with source as private, _as_publish_error(context.run.published):
         newest, covered = _newest_interval(private, context), raw.covered(private)
         tables = {name: _write_parquet(private, folder, *name) for name in _table_names(private)}
-    with duckdb.connect(folder / DATABASE) as copy:
+    with connect_duckdb(folder / DATABASE) as copy:
         for name, written in tables.items():
             # DuckDB writes a HUGEINT to Parquet as DOUBLE, which is not exact.
             if _copy_from_parquet(copy, folder, *name) != written:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
+from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.files import json_lines
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.interval_run import SUCCESS
@@ -58,12 +59,19 @@ def append(run: RunDirectory, entry: JournalEntry) -> None:
     """Add one entry to the run's journal as one line.
 
     Raises:
-        OSError: the journal cannot be written.
+        PipelineError: the journal cannot be written.
     """
     values = asdict(entry)
     for moment in ("started_at", "ended_at"):
         values[moment] = values[moment].isoformat()
-    json_lines.append(run.step_journal, values)
+    try:
+        json_lines.append(run.step_journal, values)
+    except OSError as error:
+        raise PipelineError(
+            f"the journal {run.step_journal} cannot be written: {error.strerror or error}",
+            "free disk space or make it writable, then run the interval again",
+            retryable=True,
+        ) from error
 
 
 def read(run: RunDirectory, interval: DataInterval | str | None = None) -> list[JournalEntry]:
@@ -73,6 +81,21 @@ def read(run: RunDirectory, interval: DataInterval | str | None = None) -> list[
         for values in json_lines.read(run.step_journal)
         if interval is None or values["interval"] == str(interval)
     ]
+
+
+def failed_steps(entries: Sequence[JournalEntry], since: datetime) -> dict[str, str]:
+    """The steps whose last attempt failed, with its error; in the order of their first attempts.
+
+    Args:
+        entries: the entries of one interval, as ``read`` returns them.
+        since: attempts that started earlier are those of another run, and do not count; aware.
+    """
+    last = {entry.step: entry for entry in entries if entry.started_at >= since}
+    return {
+        step: str(entry.details.get("error", ""))
+        for step, entry in last.items()
+        if entry.outcome != SUCCESS
+    }
 
 
 def latest_run(entries: Sequence[JournalEntry]) -> list[JournalEntry]:

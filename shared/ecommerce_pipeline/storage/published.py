@@ -13,6 +13,7 @@ import duckdb
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.run_directory import RunDirectory
+from ecommerce_pipeline.storage.duckdb_connection import connect_duckdb
 from ecommerce_pipeline.storage.parquet import parquet_table
 
 MANIFEST = "manifest.json"
@@ -143,7 +144,7 @@ def _nothing_published(run: RunDirectory) -> PipelineError:
 
 
 def _connect(folder: Path, manifest: Manifest) -> duckdb.DuckDBPyConnection:
-    connection = duckdb.connect()
+    connection = connect_duckdb()
     connection.execute("SET TimeZone = 'UTC'")  # the default is the machine's zone
     for name in manifest.tables:
         schema, _, table = name.partition(".")

@@ -7,8 +7,6 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 
-import duckdb
-
 from ecommerce_pipeline import source
 from ecommerce_pipeline.datasets import Dataset
 from ecommerce_pipeline.errors import PipelineError
@@ -19,6 +17,7 @@ from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.interval_run import FAILED, SUCCESS, IntervalRun
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.source.base import TableChanges
+from ecommerce_pipeline.storage.duckdb_connection import connect_duckdb
 from pipeline_verification.checks import Check
 from pipeline_verification.conformance import source_reads
 from pipeline_verification.conformance.source_reads import TableReads
@@ -144,7 +143,7 @@ class ScenarioRun:
 
     def query(self, statement: str) -> list[tuple[object, ...]]:
         """The result of an SQL query in the warehouse; no run may be at work."""
-        with duckdb.connect(self.folder.warehouse, read_only=True) as connection:
+        with connect_duckdb(self.folder.warehouse, read_only=True) as connection:
             return connection.execute(statement).fetchall()
 
     @property

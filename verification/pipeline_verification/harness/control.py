@@ -12,6 +12,7 @@ from pathlib import Path
 from ecommerce_pipeline import source
 from ecommerce_pipeline.datasets import Dataset, advance, reset_source
 from ecommerce_pipeline.interval import DataInterval, parse_day
+from ecommerce_pipeline.specification import longest_run_seconds
 from pipeline_verification.harness.environments import ROOT
 
 PIPELINE = ROOT / "cron_impl" / "pipeline.py"
@@ -50,9 +51,17 @@ def start_control(
 def run_control(
     run_dir: Path, *intervals: str, environment: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``pipeline.py`` for the intervals and wait for its end."""
+    """Run ``pipeline.py`` for the intervals and wait for its end.
+
+    Raises:
+        subprocess.TimeoutExpired: it did not end in the time that its steps have.
+    """
     with start_control(run_dir, *intervals, environment=environment) as process:
-        output, errors = process.communicate()
+        try:
+            output, errors = process.communicate(timeout=longest_run_seconds(len(intervals) or 1))
+        except BaseException:
+            process.kill()
+            raise
     return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
 

@@ -28,6 +28,7 @@ LOGS = ROOT / "runs" / "environments"
 # Two builds keep two cores and the network busy; more of them delay the first one.
 MAX_PARALLEL = 2
 PROGRESS_SECONDS = 10.0
+BUILD_SECONDS = 3600.0
 STOP_SECONDS = 10.0
 FIRST_TIME = "about a minute with uv, three with pip"
 UP_TO_DATE = "a few seconds each"
@@ -153,6 +154,9 @@ class EnvironmentBuilds:
                 )
                 self._running.add(process)
             try:
+                return process.wait(BUILD_SECONDS)
+            except subprocess.TimeoutExpired:
+                _signal_group(process, signal.SIGKILL)
                 return process.wait()
             finally:
                 self._running.discard(process)

@@ -15,6 +15,7 @@ from ecommerce_pipeline.execution.messages import receive, send
 from ecommerce_pipeline.harness.variant import NO_OP, PIPELINE
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.interval_run import IntervalRun, interval_run_from_json
+from ecommerce_pipeline.specification import longest_run_seconds
 from pipeline_verification.harness.environments import interpreter, variant_folder
 
 __all__ = ["NO_OP", "PIPELINE", "RemoteVariant"]
@@ -116,19 +117,25 @@ class RemoteVariant:
             process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             process.terminate()
-            process.wait()
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()  # SIGKILL cannot be ignored
 
     def _request(self, name: str, *arguments: object) -> Any:  # noqa: ANN401 (JSON)
         self._started()
         self._request_is_open = True
         try:
+            # At most one interval for each argument.
+            self._connection.settimeout(longest_run_seconds(len(arguments) + 1))
             send(self._stream, {"request": name, "arguments": arguments})
             answer = receive(self._stream)
         except OSError:
             answer = None
         self._request_is_open = False
         if answer is None:
-            raise PipelineError(f"{self.name} ended during {name}", f"read {self._log}")
+            raise PipelineError(f"{self.name} ended or hung during {name}", f"read {self._log}")
         if "error" in answer:
             raise PipelineError.from_json(answer["error"])
         return answer["value"]

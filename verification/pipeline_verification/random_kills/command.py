@@ -163,12 +163,13 @@ def _kills(
     """The kills as they are made."""
     if options.variant == CONTROL:
         results.versions_are(prepared.versions())
-        make = ControlKills(prepared, control, options.folder).make
+        of_control = ControlKills(prepared, control, options.folder)
         pool = ThreadPoolExecutor(options.jobs)
         try:
-            futures = [pool.submit(make, draw) for draw in options.draws]
+            futures = [pool.submit(of_control.make, draw) for draw in options.draws]
             yield (future.result() for future in as_completed(futures))
         finally:
+            of_control.stop()
             pool.shutdown(cancel_futures=True)
         return
     tool = ToolKills(options.variant, prepared, options.folder, say)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 import psutil
 
+from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.interval_run import interval_run_from_json
 from ecommerce_pipeline.run_directory import RunDirectory
 from pipeline_verification.random_kills import kill as outcome
@@ -55,12 +57,21 @@ class ControlKills:
     prepared: PreparedDay
     control: Control
     folder: Path
+    _running: set[subprocess.Popen[bytes]] = field(default_factory=set)
+    _stopped: threading.Event = field(default_factory=threading.Event)
+
+    def stop(self) -> None:
+        """End the kills that are being made in other threads; they raise."""
+        self._stopped.set()
+        for process in list(self._running):
+            process.kill()
 
     def make(self, draw: Draw) -> Kill:
         """Make one kill.
 
         Raises:
             TimeoutError: the day always ended before the kill.
+            PipelineError: ``stop`` was called.
         """
         timetable = self.prepared.timetable_of(draw)
         for _ in range(MAX_TRIES):
@@ -96,6 +107,8 @@ class ControlKills:
     @contextmanager
     def _started(self, draw: Draw, run: RunDirectory) -> Iterator[subprocess.Popen[bytes]]:
         """Start the day; what is left of it at the block's end is killed."""
+        if self._stopped.is_set():
+            raise PipelineError("the kills were stopped", "start them again, they continue")
         command = (
             self.control.run(run, 2, "--resume") if draw.mode == RESUME else self.control.pipeline()
         )
@@ -109,9 +122,11 @@ class ControlKills:
                 stderr=log,
             ) as process,
         ):
+            self._running.add(process)
             try:
                 yield process
             finally:
+                self._running.discard(process)
                 if process.poll() is None:
                     process.kill()
 

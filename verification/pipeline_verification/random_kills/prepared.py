@@ -21,13 +21,14 @@ from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.storage import journal
 from ecommerce_pipeline.storage.published import Manifest
 from pipeline_verification import checks
-from pipeline_verification.compare import Difference
+from pipeline_verification.compare import Difference, report
 from pipeline_verification.harness.control import PIPELINE, advance_source, interval_of
 from pipeline_verification.harness.environments import CONTROL, variant_folder
 from pipeline_verification.oracle import expected_tables
-from pipeline_verification.oracle.history import Event, parse_history
+from pipeline_verification.oracle.history import parse_history
 from pipeline_verification.oracle.source_state import SourceState
 from pipeline_verification.random_kills.draw import RESUME, Draw, Timetable
+from pipeline_verification.random_kills.reader import read_once
 from pipeline_verification.verdict import ORACLE, PUBLISHED, RUN_CHECKS, FinishedRunEvidence
 
 DATASET = "synthetic"
@@ -99,7 +100,7 @@ class PreparedDay:
             modes: how the day will be killed, see ``Draw``.
 
         Raises:
-            RuntimeError: a day failed; the message has its output.
+            RuntimeError: a day failed, or the uninterrupted one is not that of the oracle.
         """
         remove_tree(folder)
         names = ("first_day", "before", "uninterrupted", "resumed")
@@ -111,6 +112,8 @@ class PreparedDay:
         advance_source(url, load_dataset(DATASET, scale=SCALE), DAYS[1])
         copy(before, after.path)
         timetable = _timed(control.pipeline(), control, after)
+        if problems := unlike_the_oracle(after):
+            raise RuntimeError(f"an undisturbed day of the control is wrong: {report(problems)}")
         if RESUME not in modes:
             return cls(first, before, after, timetable, None)
         copy(first, resumed.path)
@@ -136,21 +139,6 @@ class PreparedDay:
         """The versions of what the control ran on."""
         return dict(run_record.read(self.first_day.record)["versions"])
 
-    @cached_property
-    def _expected(self) -> checks.Tables:
-        source = SourceState(load_dataset(DATASET, scale=SCALE))
-        return expected_tables(source, self._history)
-
-    @property
-    def _history(self) -> Sequence[Event]:
-        return parse_history(
-            [
-                entry
-                for day in DAYS
-                for entry in ({"advance": day}, {"interval": str(interval_of(day))})
-            ]
-        )
-
     def has_begun(self, run: RunDirectory, step: str) -> bool:
         """Whether a step of the day has begun in a folder that is a copy of this one."""
         return run.step_log(step, self.interval).exists()
@@ -171,22 +159,27 @@ class PreparedDay:
                     shutil.copy2(found, target)
 
     def differences(self, run: RunDirectory) -> list[Difference]:
-        """How a recovered run differs from the uninterrupted one and from the oracle."""
-        evidence = FinishedRunEvidence(
-            folder=run, state=SUCCESS, history=self._history, runs=[], expected=self._expected
-        )
+        """How a recovered run differs from the uninterrupted one, and so from the oracle.
+
+        The uninterrupted one equals the oracle: ``prepare`` has checked it. Parquet files are
+        compared by the checksum of their rows.
+        """
         found = checks.other_run(run, self.uninterrupted)
-        for check in RUN_CHECKS:
-            if check.group in (ORACLE, PUBLISHED):
-                found += [
-                    problem
-                    if isinstance(problem, Difference)
-                    else Difference(check.name, str(problem))
-                    for problem in check.problems(evidence)
-                ]
+        found += [Difference("published", text) for text in read_once(run, [self.manifests[-1]])]
         if page(run) != page(self.uninterrupted):
             found.append(Difference("dashboard", "is not that of the uninterrupted day"))
         return found
+
+
+def unlike_the_oracle(run: RunDirectory) -> list[object]:
+    """How a run of both days differs from the oracle, and its published copy from its warehouse."""
+    history = parse_history(
+        [e for day in DAYS for e in ({"advance": day}, {"interval": str(interval_of(day))})]
+    )
+    expected = expected_tables(SourceState(load_dataset(DATASET, scale=SCALE)), history)
+    evidence = FinishedRunEvidence(run, SUCCESS, history, runs=[], expected=expected)
+    of_data = [check for check in RUN_CHECKS if check.group in (ORACLE, PUBLISHED)]
+    return [problem for check in of_data for problem in check.problems(evidence)]
 
 
 def page(run: RunDirectory) -> str:

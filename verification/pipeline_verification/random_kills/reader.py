@@ -11,7 +11,7 @@ from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.storage.published import Manifest, PublishedCopy, open_published
 from pipeline_verification.checks import incomplete_dashboard
 
-PAUSE_SECONDS = 0.1
+PAUSE_SECONDS = 0.2
 END_SECONDS = 60.0
 
 
@@ -45,7 +45,7 @@ def polling(run: RunDirectory, versions: Sequence[Manifest]) -> Iterator[Reading
 
     def keep_reading() -> None:
         while True:
-            for problem in _read(run, versions):
+            for problem in read_once(run, versions):
                 readings.add(problem)
             readings.reads += 1
             if over.wait(PAUSE_SECONDS):
@@ -62,8 +62,8 @@ def polling(run: RunDirectory, versions: Sequence[Manifest]) -> Iterator[Reading
             readings.add(f"a read took longer than {END_SECONDS:g} s")
 
 
-def _read(run: RunDirectory, versions: Sequence[Manifest]) -> list[str]:
-    """Read everything once; the problems."""
+def read_once(run: RunDirectory, versions: Sequence[Manifest]) -> list[str]:
+    """Read the published copy and the dashboard once; the problems, as of ``polling``."""
     try:
         with open_published(run) as copy:
             problems = [] if copy.manifest in versions else ["the manifest is of no whole version"]

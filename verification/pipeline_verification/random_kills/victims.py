@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import dropwhile, islice, takewhile
 from pathlib import Path, PurePath
 
 import psutil
@@ -23,7 +24,7 @@ _KNOWN = {
     "multiprocessing.forkserver": "fork server",
 }
 _WORD = re.compile(r"[A-Za-z][A-Za-z._-]*:?")
-_SHELLS = ("python", "setpriv")
+_INTERPRETERS = ("python",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,7 @@ def kind_of(command: Sequence[str], parent: Sequence[str]) -> str:
             return kind
     # A process that has set its title has it as its only argument.
     arguments = line.split() if len(command) <= 1 else list(command)
-    words = [PurePath(word).name for word in arguments if not word.startswith("-")]
-    plain = [word for word in words if _WORD.fullmatch(word) and not word.startswith(_SHELLS)]
-    return " ".join(plain[:2]).rstrip(":")
+    words = [PurePath(word).name for word in arguments if word != "-m"]
+    program = dropwhile(lambda word: word.startswith(_INTERPRETERS), words)
+    # What follows an option may be the name of a file, which differs from run to run.
+    return " ".join(islice(takewhile(_WORD.fullmatch, program), 3)).rstrip(":")
