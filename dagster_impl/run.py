@@ -10,7 +10,6 @@ import secrets
 import shutil
 import socket
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
@@ -25,8 +24,9 @@ from client import LOCATION, PARTITION_TAG, PASSWORD_FILE, USER, Client, Run, au
 from ecommerce_pipeline.context import RunSettings
 from ecommerce_pipeline.dbt_runner.manifest import manifest_file
 from ecommerce_pipeline.errors import PipelineError
-from ecommerce_pipeline.execution.environment import stated_environment, temporary_folder
+from ecommerce_pipeline.execution.environment import stated_environment
 from ecommerce_pipeline.execution.processes import free_port, wait_until
+from ecommerce_pipeline.files.temporary import temporary_folder
 from ecommerce_pipeline.harness.command_line import main
 from ecommerce_pipeline.harness.services import Service
 from ecommerce_pipeline.harness.variant import check_path, shared_step_server
@@ -85,8 +85,8 @@ class Dagster:
         }
         # Who reaches the code server has it run steps. It asks for no password, and a folder of
         # mode 0700 keeps others out.
-        folder = tempfile.TemporaryDirectory(prefix="code-server-", dir=temporary_folder())
-        self._code_socket, web = Path(self._stack.enter_context(folder)) / "socket", free_port()
+        folder = self._stack.enter_context(temporary_folder("code-server-"))
+        self._code_socket, web = folder / "socket", free_port()
         location = ["-m", self._pipeline, "--location-name", LOCATION]
         code = ["-s", str(self._code_socket), *location]
         self._serve(CODE_SERVER, "dagster", "api", "grpc", *code)
