@@ -493,7 +493,7 @@ def test_the_copy_is_for_reading_only(context: StepContext) -> None:
     """The files of a version carry no write permission, so that nobody changes them by mistake."""
     publish(context)
     modes = {p.stat().st_mode & 0o777 for p in context.run.published.rglob("*") if p.is_file()}
-    assert modes == {0o444}
+    assert modes == {0o400}  # and for its user alone
 
 
 def test_times_of_the_manifest_are_utc(context: StepContext) -> None:
