@@ -21,7 +21,7 @@ from ecommerce_pipeline.execution.processes import free_port, wait_until
 from ecommerce_pipeline.harness.command_line import main
 from ecommerce_pipeline.harness.postgres_server import running_server
 from ecommerce_pipeline.harness.services import Service, run_to_end
-from ecommerce_pipeline.harness.variant import shared_step_server
+from ecommerce_pipeline.harness.variant import check_path, shared_step_server
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.interval_run import FAILED, RUNNING, SKIPPED, SUCCESS, IntervalRun, StepRun
 from ecommerce_pipeline.specification import EXTRACT_STEPS, longest_run_seconds
@@ -40,6 +40,7 @@ DAG_ID = "ecommerce_pipeline"
 DAG = f"/api/v2/dags/{DAG_ID}"
 HEALTH = "/api/v2/monitor/health"
 WAREHOUSE_POOL = {"name": "warehouse", "slots": 1, "description": "DuckDB: one process at a time"}
+EXPANDED = r"\$(\w+|\{[^}]*\})"  # by Airflow, in every path of its settings
 START_SECONDS = 180.0
 MIGRATION_SECONDS = 300.0
 POLL_SECONDS = 0.2
@@ -76,8 +77,10 @@ class Airflow:
         """Start metadata database, step server and services; wait until the Dag is parsed.
 
         Raises:
-            PipelineError: a service ends or does not become healthy; its log is named.
+            PipelineError: the folder's path has a variable, or a service ends or does not become
+                healthy; its log is named.
         """
+        check_path(settings.run, "Airflow", EXPANDED, "a variable of the environment")
         home, logs = settings.run.tool_home / "airflow", settings.run.path / "logs" / "airflow"
         logs.mkdir(parents=True, exist_ok=True)
         metadata = settings.run.tool_home / "metadata"

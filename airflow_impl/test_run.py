@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx
 import psutil
 import psycopg
 import pytest
 
 from ecommerce_pipeline.context import RunSettings
 from ecommerce_pipeline.datasets import load_dataset
+from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution import step_server
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.run_directory import RunDirectory
@@ -26,7 +28,7 @@ from ecommerce_pipeline.specification import STEP_NAMES
 from pipeline_verification.compare import compare, report
 from pipeline_verification.harness.control import fill_source, run_control
 from pipeline_verification.harness.fault_injection import has_ended, wait_for
-from run import Airflow
+from run import DAG_ID, Airflow
 
 HERE = Path(__file__).parent
 DAY, SECOND_DAY = "2025-01-01", "2025-01-02"
@@ -65,6 +67,26 @@ def test_the_services_listen_on_loopback_alone(running: Running) -> None:
     ]
     assert len(listening) >= 2  # metadata database and API server
     assert set(listening) == {"127.0.0.1"}
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", None])
+def test_the_api_answers_nobody_without_a_token(running: Running, origin: str | None) -> None:
+    """Without a token nothing is shown or changed, and no foreign page may read an answer."""
+    (address,) = running.variant.addresses.values()
+    headers = {"Origin": origin} if origin else {}
+    dag = f"/api/v2/dags/{DAG_ID}"
+    with httpx.Client(base_url=address, headers=headers, timeout=60, trust_env=False) as client:
+        answers = [
+            *(client.get(path) for path in (dag, f"{dag}/dagRuns", "/api/v2/connections")),
+            client.post(f"{dag}/dagRuns", json={"logical_date": None}),
+            client.post(f"{dag}/dagRuns", content=b"{}", headers={"Content-Type": "text/plain"}),
+            client.patch(dag, json={"is_paused": True}),
+            client.delete(dag),
+            client.get(f"/execution/variables/{'pipeline_run_dir'}"),
+        ]
+        preflight = client.options(dag, headers={"Access-Control-Request-Method": "DELETE"})
+    assert {answer.status_code for answer in answers} <= {401, 403}
+    assert not any("access-control-allow-origin" in a.headers for a in [*answers, preflight])
 
 
 def test_a_backfill_equals_the_control(
@@ -132,3 +154,13 @@ def test_sigterm_stops_everything(tmp_path: Path) -> None:
         assert runner.wait() == 128 + signal.SIGTERM
     assert len(started) >= SERVICE_PROCESSES
     assert all(map(has_ended, started))
+
+
+@pytest.mark.parametrize("name", ["$HOME", "a$x", "${HOME}"])
+def test_a_path_that_airflow_would_expand_is_refused(tmp_path: Path, name: str) -> None:
+    """A variable in the run's path is refused, and nothing is written there or beside it."""
+    run = RunDirectory(tmp_path / name)
+    settings = RunSettings(run, f"sqlite:///{run.source_file}")
+    with pytest.raises(PipelineError, match=r"Airflow would take \$.* for a variable"):
+        Airflow().start(settings)
+    assert list(tmp_path.iterdir()) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,8 @@ from ecommerce_pipeline.errors import PipelineError
 
 LOCATION, JOB, SENSOR = "pipeline", "daily", "notify_failure"
 REPOSITORY = {"repositoryLocationName": LOCATION, "repositoryName": "__repository__"}
+USER = "admin"
+PASSWORD_FILE = "password"  # noqa: S105 (its name)
 PARTITION_TAG = "dagster/partition"
 UNREACHABLE = "DagsterUserCodeUnreachableError"  # seen while the code server is starting
 TIMEOUT_SECONDS = 30.0
@@ -51,14 +54,27 @@ TICKS = """query ($sensor: SensorSelector!) {
 Run = dict[str, Any]
 
 
+def authorization(password: str) -> str:
+    """The header with which a request shows the password."""
+    return "Basic " + base64.b64encode(f"{USER}:{password}".encode()).decode()
+
+
 class Client:
     """A client of one Dagster webserver.
 
     Every method raises ``OSError`` while the webserver does not answer.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, authorization: str) -> None:
+        """No request is sent yet.
+
+        Args:
+            address: the webserver's URL.
+            authorization: the header that shows its password.
+        """
         self._address = f"{address}/graphql"
+        self._headers = {"Content-Type": "application/json", "Authorization": authorization}
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def is_healthy(self) -> bool:
         """Whether the code is loaded and every required daemon is healthy.
@@ -135,9 +151,9 @@ class Client:
         request = urllib.request.Request(  # noqa: S310 (an address on loopback)
             self._address,
             data=json.dumps({"query": query, "variables": variables}).encode(),
-            headers={"Content-Type": "application/json"},
+            headers=self._headers,
         )
-        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:  # noqa: S310
+        with self._opener.open(request, timeout=TIMEOUT_SECONDS) as response:
             answer = json.load(response)
         if "errors" in answer:
             raise PipelineError(

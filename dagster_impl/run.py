@@ -6,6 +6,7 @@ python dagster_impl/run.py --days 3
 from __future__ import annotations
 
 import json
+import secrets
 import shutil
 import socket
 import sys
@@ -19,15 +20,16 @@ import dagster as dg
 from dagster._core.execution.backfill import BulkActionStatus
 
 sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH leaves it out
-from client import LOCATION, PARTITION_TAG, Client, Run
+from client import LOCATION, PARTITION_TAG, PASSWORD_FILE, USER, Client, Run, authorization
 from ecommerce_pipeline.context import RunSettings
 from ecommerce_pipeline.dbt_runner.manifest import manifest_file
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution.environment import stated_environment
 from ecommerce_pipeline.execution.processes import free_port, wait_until
+from ecommerce_pipeline.files.temporary import locked_folder
 from ecommerce_pipeline.harness.command_line import main
 from ecommerce_pipeline.harness.services import Service
-from ecommerce_pipeline.harness.variant import shared_step_server
+from ecommerce_pipeline.harness.variant import check_path, shared_step_server
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.interval_run import FAILED, RUNNING, SKIPPED, SUCCESS, IntervalRun, StepRun
 from ecommerce_pipeline.specification import longest_run_seconds
@@ -35,6 +37,7 @@ from ecommerce_pipeline.specification import longest_run_seconds
 HERE = Path(__file__).parent
 HOST = "127.0.0.1"
 CODE_SERVER, DAEMON, WEBSERVER = "code-server", "daemon", "webserver"
+ESCAPE = "%[0-9a-fA-F]{2}"  # in the URL that Dagster makes of its home
 START_SECONDS = 180.0
 NOTIFICATION_SECONDS = 60.0
 POLL_SECONDS = 0.5
@@ -66,27 +69,35 @@ class Dagster:
         """Start step server and services; wait until the code is loaded and all are healthy.
 
         Raises:
-            PipelineError: a service ends or does not become healthy; its log is named.
+            PipelineError: the folder's path has a %-escape, or a service ends or does not become
+                healthy; its log is named.
         """
+        check_path(settings.run, "Dagster", ESCAPE, "an escaped character")
         self._home, self._logs = settings.run.tool_home, settings.run.path / "logs" / "dagster"
         self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
         shutil.copy(HERE / "dagster.yaml", self._home)
+        password = _new_password(self._home / PASSWORD_FILE)
         self._cancel_unfinished_runs()
         manifest_file()  # once here, instead of in every process that loads the code
         self._environment = {
             **dagster_environment(settings),
             **self._stack.enter_context(shared_step_server(self._pipeline)),
         }
-        self._code_port, web = free_port(), free_port()
-        code = str(self._code_port)
+        # Who reaches the code server has it run steps. It asks for no password, and a folder of
+        # mode 0700 keeps others out.
+        folder = self._stack.enter_context(locked_folder("code-server-"))
+        self._code_socket, web = folder / "socket", free_port()
         location = ["-m", self._pipeline, "--location-name", LOCATION]
-        self._serve(CODE_SERVER, "dagster", "api", "grpc", "-h", HOST, "-p", code, *location)
+        code = ["-s", str(self._code_socket), *location]
+        self._serve(CODE_SERVER, "dagster", "api", "grpc", *code)
         self._wait_for_start(self._code_is_served)
         workspace = self._workspace()
         self._serve(DAEMON, "dagster-daemon", "run", "-w", workspace)
-        self._serve(WEBSERVER, "dagster-webserver", "-h", HOST, "-p", str(web), "-w", workspace)
-        self.addresses = {"Dagster": f"http://{HOST}:{web}"}
-        self.client = Client(self.addresses["Dagster"])
+        page = ["-h", HOST, "-p", str(web), "-w", workspace]
+        self._start_service(WEBSERVER, [sys.executable, str(HERE / "webserver.py"), *page])
+        address, file = f"http://{HOST}:{web}", self._home / PASSWORD_FILE
+        self.addresses = {f"Dagster (user {USER}, password in {file})": address}
+        self.client = Client(address, authorization(password))
         self._wait_for_start(self._is_ready)
 
     def run_interval(self, interval: DataInterval) -> IntervalRun:
@@ -221,21 +232,23 @@ class Dagster:
         return self._code_is_served() and self.client.is_healthy()
 
     def _code_is_served(self) -> bool:
-        with suppress(OSError), socket.create_connection((HOST, self._code_port), timeout=1):
-            return True
-        return False
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(1)
+            return client.connect_ex(str(self._code_socket)) == 0
 
     def _instance(self) -> dg.DagsterInstance:
         return dg.DagsterInstance.from_config(str(self._home))
 
     def _serve(self, name: str, program: str, *arguments: str) -> None:
-        command = [str(Path(sys.executable).with_name(program)), *arguments]
+        self._start_service(name, [str(Path(sys.executable).with_name(program)), *arguments])
+
+    def _start_service(self, name: str, command: Sequence[str]) -> None:
         log = self._logs / f"{name}.log"
         self.services[name] = Service(name, command, self._environment, log)
 
     def _workspace(self) -> str:
         """Write the file in which daemon and webserver find the code server's address."""
-        server = {"host": HOST, "port": self._code_port, "location_name": LOCATION}
+        server = {"socket": str(self._code_socket), "location_name": LOCATION}
         path = self._home / "workspace.yaml"
         path.write_text(json.dumps({"load_from": [{"grpc_server": server}]}))
         return str(path)
@@ -263,6 +276,14 @@ def dagster_environment(settings: RunSettings) -> dict[str, str]:
         "DAGSTER_DISABLE_TELEMETRY": "1",
         "PYTHONPATH": str(HERE),  # pipeline.py imports its neighbours, wherever run.py starts
     }
+
+
+def _new_password(file: Path) -> str:
+    """A random password, also written to a private file for the user of the pages."""
+    password = secrets.token_urlsafe(16)
+    file.touch(mode=0o600)  # before the password is in it
+    file.write_text(password)
+    return password
 
 
 def _partition(interval: DataInterval) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Page, ViewportSize
+from playwright.sync_api import Browser, HttpCredentials, Page, ViewportSize
 from playwright.sync_api import Error as BrowserError
 
 from ecommerce_pipeline.context import RunSettings
@@ -94,12 +94,16 @@ def _run_two_days(variant: RemoteVariant, settings: RunSettings) -> str:
 
 
 def _signed_in(chromium: Browser, tool: Tool, address: str, run: RunDirectory) -> Page:
-    """A page, signed in with the form that ``sign_in`` describes, if any."""
-    page = chromium.new_page(viewport=SIZE, color_scheme="light")
+    """A page, signed in as ``sign_in`` describes, if it does: with a form, else by HTTP."""
+    sign_in, credentials = tool.sign_in, None
+    if sign_in and "form" not in sign_in:
+        password = _password(run.tool_home, sign_in)
+        credentials = HttpCredentials(username=sign_in["user"], password=password)
+    page = chromium.new_page(viewport=SIZE, color_scheme="light", http_credentials=credentials)
     page.set_default_timeout(WAIT_MILLISECONDS)
     for key, value in tool.local_storage.items():
         page.add_init_script(f"localStorage.setItem({json.dumps(key)}, {json.dumps(value)})")
-    if sign_in := tool.sign_in:
+    if sign_in and "form" in sign_in:
         values = {"user": sign_in["user"], "password": _password(run.tool_home, sign_in)}
         page.goto(address + sign_in["form"])
         for selector, text in sign_in["fields"].items():

@@ -66,6 +66,7 @@ def test_there_is_a_page_for_everything(site: Path) -> None:
             "data-sets",
             "source-databases",
             "reading",
+            "environment",
             "where-things-are",
             "fifth-tool",
         ),

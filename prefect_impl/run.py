@@ -13,6 +13,7 @@ from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import quote
 from uuid import uuid4
 
 import httpx
@@ -256,6 +257,10 @@ def prefect_environment(settings: RunSettings, address: str, auth: str) -> dict[
         ),
         # How often expired leases are taken back: until then a resumed run waits for the warehouse.
         "PREFECT_SERVER_SERVICES_REPOSSESSOR_LOOP_SECONDS": "5",
+        # Stated, as Prefect does not escape the path of its home in the default.
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": (
+            f"sqlite+aiosqlite:///{quote(str(home / 'prefect.db'))}"
+        ),
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(home / "ui"),
         "PREFECT_SERVER_UI_V2_ENABLED": "false",

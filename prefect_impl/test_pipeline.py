@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from operator import attrgetter
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 from prefect import flow
@@ -25,15 +26,23 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.flow_engine import run_flow
 from prefect.states import Crashed, Running, Scheduled
 from prefect.testing.utilities import prefect_test_harness
+from sqlalchemy import make_url
 
 import deployment
 import noop
 import pipeline as module
-from constants import PIPELINE_DEPLOYMENT, PIPELINE_FLOW, WAREHOUSE, WORK_POOL
+from constants import (
+    PIPELINE_DEPLOYMENT,
+    PIPELINE_FLOW,
+    SETTINGS_VARIABLE,
+    WAREHOUSE,
+    WORK_POOL,
+)
 from ecommerce_pipeline.context import RunSettings
 from ecommerce_pipeline.datasets import load_dataset
 from ecommerce_pipeline.execution import step_server
 from ecommerce_pipeline.execution.processes import free_port, wait_until
+from ecommerce_pipeline.harness.variant import NO_OP
 from ecommerce_pipeline.interval import DataInterval, parse_day
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.specification import EXTRACT_STEPS, STEP_NAMES, STEPS
@@ -48,7 +57,7 @@ from pipeline import (
     task_options,
 )
 from pipeline_verification.harness.control import advance_source, fill_source
-from run import prefect_environment
+from run import Prefect, prefect_environment
 
 FIRST_DAY, SECOND_DAY, NO_OP_DAY = "2025-01-01", "2025-01-02", "2025-01-03"
 TERMINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
@@ -343,6 +352,41 @@ def test_another_prefect_of_the_caller_is_left_alone(
         monkeypatch.setenv(name, value)
     settings = RunSettings(RunDirectory(tmp_path), "sqlite:////srv/shop.db")
     environment = prefect_environment(settings, "http://127.0.0.1:4200", "admin:secret")
-    assert not theirs.keys() & environment.keys()
+    assert not theirs.items() & environment.items()
+    assert "PREFECT_PROFILE" not in environment
     assert environment["PREFECT_HOME"] == str(tmp_path / "tool")
     assert "127.0.0.1" in environment["no_proxy"].split(",")
+
+
+def test_the_server_answers_nobody_without_the_password(tmp_path: Path) -> None:
+    """Without the password nothing is shown or changed, to a page of another origin neither."""
+    run = RunDirectory(tmp_path / "run")
+    variant = Prefect(NO_OP)
+    try:
+        variant.start(RunSettings(run, f"sqlite:///{run.source_file}"))
+        (address,) = variant.addresses.values()
+        for headers in ({}, {"Origin": "https://evil.example"}, {"Authorization": "Basic eDp5"}):
+            with httpx.Client(
+                base_url=f"{address}/api", headers=headers, timeout=60, trust_env=False
+            ) as client:
+                answers = [
+                    client.post("/flow_runs/filter", json={}),
+                    client.post("/flow_runs/filter", content=b"{}"),  # as a form of any page can
+                    client.post("/variables/", json={"name": "x", "value": "y"}),
+                    client.get("/block_types/slug/secret"),
+                    client.delete(f"/variables/name/{SETTINGS_VARIABLE}"),
+                ]
+            assert {answer.status_code for answer in answers} == {401}
+            # A browser asks for a password, and repeats it for other pages, only if challenged.
+            assert not any("www-authenticate" in answer.headers for answer in answers)
+    finally:
+        variant.stop()
+
+
+def test_the_database_of_an_odd_path_is_found(tmp_path: Path) -> None:
+    """Prefect's database lies in the run's folder also where its path has a %-escape."""
+    run = RunDirectory(tmp_path / "a%20b c#d")
+    settings = RunSettings(run, "sqlite:////srv/shop.db")
+    environment = prefect_environment(settings, "http://127.0.0.1:4200", "admin:secret")
+    url = environment["PREFECT_SERVER_DATABASE_CONNECTION_URL"]
+    assert make_url(url).database == str(run.tool_home / "prefect.db")

@@ -30,11 +30,13 @@ class RunDirectory:
                 f"the run's folder {shown} has bytes in its path that are not UTF-8",
                 "name a folder without them",
             ) from None
-        if "?" in str(self.path):  # DuckDB would put its write-ahead log elsewhere
-            raise PipelineError(
-                f"the run's folder {self.path} has a question mark in its path",
-                "name a folder without one",
-            )
+        # DuckDB would put its write-ahead log elsewhere, or take a backslash for a slash.
+        for character, name in (("?", "question mark"), ("\\", "backslash")):
+            if character in str(self.path):
+                raise PipelineError(
+                    f"the run's folder {self.path} has a {name} in its path",
+                    "name a folder without one",
+                )
 
     @property
     def source_file(self) -> Path:

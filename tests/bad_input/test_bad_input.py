@@ -314,6 +314,7 @@ def test_a_folder_with_pattern_characters_works(
     assert done.returncode == 0, done.stderr
 
 
-def test_a_folder_that_duckdb_cannot_use_is_refused(tmp_path: Path) -> None:
-    """A question mark in the path, which would misplace DuckDB's log, is refused by name."""
-    assert "question mark" in the_line(run_control(tmp_path / "what?", FIRST_DAY))
+@pytest.mark.parametrize(("name", "shown"), [("what?", "question mark"), ("a\\b", "backslash")])
+def test_a_folder_that_duckdb_cannot_use_is_refused(tmp_path: Path, name: str, shown: str) -> None:
+    """What DuckDB takes for something else than a character of the path is refused by name."""
+    assert shown in the_line(run_control(tmp_path / name, FIRST_DAY))

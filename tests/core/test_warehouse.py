@@ -93,17 +93,6 @@ def test_a_locked_warehouse_is_waited_for(tmp_path: Path) -> None:
         release.join()
 
 
-@pytest.mark.parametrize("text", ["nan", "inf", "-1", "soon", "1e9"])
-def test_a_lock_wait_that_is_no_number_of_seconds_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
-) -> None:
-    """A malformed PIPELINE_LOCK_WAIT_SECONDS is named with its value; no wait is without end."""
-    monkeypatch.setenv("PIPELINE_LOCK_WAIT_SECONDS", text)
-    expected = f"PIPELINE_LOCK_WAIT_SECONDS='{text}' is not a number of seconds"
-    with pytest.raises(PipelineError, match=expected), warehouse.connect(tmp_path / "w.duckdb"):
-        pass
-
-
 @pytest.fixture
 def sqlite_warehouse(tmp_path: Path) -> Path:
     """A SQLite database where the warehouse should be."""
@@ -175,3 +164,14 @@ def test_a_published_sqlite_file_is_no_reason_to_download(tmp_path: Path) -> Non
         database.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY)")
     with pytest.raises(duckdb.Error, match="not a valid DuckDB database file"):
         compare.table_names(path)
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-1", "soon", "1e9"])
+def test_a_lock_wait_that_is_no_number_of_seconds_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    """A malformed PIPELINE_LOCK_WAIT_SECONDS is named with its value; no wait is without end."""
+    monkeypatch.setenv("PIPELINE_LOCK_WAIT_SECONDS", text)
+    expected = f"PIPELINE_LOCK_WAIT_SECONDS='{text}' is not a number of seconds"
+    with pytest.raises(PipelineError, match=expected), warehouse.connect(tmp_path / "w.duckdb"):
+        pass

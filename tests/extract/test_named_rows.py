@@ -64,7 +64,7 @@ def test_text_that_is_not_utf8_is_named(bytes_url: str, tmp_path: Path) -> None:
 
 
 def test_a_key_that_is_not_utf8_is_named(bytes_url: str, tmp_path: Path) -> None:
-    """Where the key itself is the fault, its bytes are shown."""
+    """Where the key itself cannot be read, its bytes are shown."""
     create(bytes_url)
     insert(bytes_url, PAGE_VIEWS)
     insert(bytes_url, PAGE_VIEWS, session_id=text_of(bytes_url, "ff"))

@@ -126,7 +126,7 @@ def test_seconds_and_milliseconds_are_recognised(
 
 
 @pytest.mark.parametrize("value", ["NULL", "1735819200", "'yesterday'"])
-def test_freshness_names_the_rows_at_fault(sqlite_url: str, tmp_path: Path, value: str) -> None:
+def test_freshness_names_the_unusable_rows(sqlite_url: str, tmp_path: Path, value: str) -> None:
     """A source of which no time can be used is not reported as empty or stale."""
     create(sqlite_url)
     insert(sqlite_url, CUSTOMERS, updated_at=value)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
 from ecommerce_pipeline.context import RunSettings
+from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution import step_server
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.interval_run import IntervalRun
+from ecommerce_pipeline.run_directory import RunDirectory
 
 PIPELINE, NO_OP = "pipeline", "noop"
 
@@ -66,6 +69,25 @@ def started(
     finally:
         say(f"{variant.name}: stopping")
         variant.stop()
+
+
+def check_path(run: RunDirectory, tool: str, refused: str, taken_for: str) -> None:
+    """Refuse a folder that the tool would not find, because it reads the path as something else.
+
+    Args:
+        run: the run's folder.
+        tool: the tool's name, for the message.
+        refused: a regular expression of what the path must not contain.
+        taken_for: what the tool takes it for.
+
+    Raises:
+        PipelineError: the path contains it.
+    """
+    if found := re.search(refused, str(run.path)):
+        raise PipelineError(
+            f"{tool} would take {found[0]} in the run's folder {run.path} for {taken_for}",
+            "name a folder without it with --run-dir",
+        )
 
 
 @contextmanager

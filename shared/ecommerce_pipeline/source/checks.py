@@ -1,4 +1,4 @@
-"""What is checked of a source's table before its rows are read, and how a fault is reported."""
+"""What is checked of a source's table before its rows are read, and the errors that name a row."""
 
 from __future__ import annotations
 

@@ -37,18 +37,23 @@ def query_error(error: psycopg.Error, shown_url: str, user: str) -> PipelineErro
 
 def _hint(error: psycopg.Error, user: str) -> tuple[str, bool]:
     match error:
-        case errors.InsufficientPrivilege() if error.diag.source_file == "rls.c":
-            return (
-                "let the source URL's user see all rows, for a superuser with: "
-                f'ALTER ROLE "{user}" BYPASSRLS',
-                False,
-            )
         case errors.UndefinedTable():
             return "create it with: ecommerce-pipeline source create", False
         case errors.InsufficientPrivilege():
-            return "grant the source URL's user the right to it", False
-        case errors.SerializationFailure() | errors.DeadlockDetected() | errors.LockNotAvailable():
-            return "try again: another session changed the same rows, or has locked them", True
+            return _privilege(error, user), False
+        case errors.SerializationFailure() | errors.DeadlockDetected():
+            return "try again: another session changed the same rows", True
+        case errors.LockNotAvailable():
+            return "try again once the session that has locked the table has ended", True
         case psycopg.OperationalError():
             return "try again once the server answers", True
     return "check the source database and its data", False
+
+
+def _privilege(error: psycopg.Error, user: str) -> str:
+    if error.diag.source_file != "rls.c":
+        return "grant the source URL's user the right to it"
+    return (
+        "let the source URL's user see all rows, for a superuser with: "
+        f'ALTER ROLE "{user}" BYPASSRLS'
+    )

@@ -214,7 +214,7 @@ class SqliteSource:
             )
         declared = dict(found)
         if self._is_view(table):
-            # SQLite gives no type for an expression of a view, so the first value tells.
+            # SQLite gives no type for an expression of a view, so the first value decides.
             for column in table.columns:
                 if declared.get(column.name) == "":
                     declared[column.name] = self._type_of_a_value(table, column)

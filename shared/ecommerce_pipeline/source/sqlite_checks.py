@@ -50,7 +50,7 @@ def check_rows(connection: sqlite3.Connection, table: Table, times: TextTimes) -
     shown = [f'"{name}"' for name in table.key]
     key = times.order(ddl.key_columns(table))
     value = times.value("updated_at")
-    unusable = _unusable_times(times, _is_strict(connection, table))
+    unusable = _unusable_times(table, times, _is_strict(connection, table))
     unusable += [
         _UnusableRow(f'"{name}" IS NULL', f"{name} is NULL", checks.SET_A_KEY)
         for name in _nullable_keys(connection, table)
@@ -71,7 +71,7 @@ def check_rows(connection: sqlite3.Connection, table: Table, times: TextTimes) -
             raise checks.repeated_keys_error(table, values, rows, count)
 
 
-def _unusable_times(times: TextTimes, strict: bool) -> list[_UnusableRow]:
+def _unusable_times(table: Table, times: TextTimes, strict: bool) -> list[_UnusableRow]:
     missing = _UnusableRow('"updated_at" IS NULL', "updated_at is NULL")
     if "updated_at" in times.names:
         value = times.value("updated_at")
@@ -92,7 +92,7 @@ def _unusable_times(times: TextTimes, strict: bool) -> list[_UnusableRow]:
         _UnusableRow(
             f'"updated_at" >= {first} AND "updated_at" < {end}',
             _in_unit("updated_at", "{value}", unit),
-            _convert("updated_at", factor),
+            _convert(table, "updated_at", factor),
         )
         for unit, (first, end, factor) in _UNITS.items()
     ]
@@ -111,15 +111,18 @@ def _check_unit(connection: sqlite3.Connection, table: Table, column: str) -> No
         if rows and all(isinstance(v, int) and first <= v < end for v, *_ in rows):
             value, *key = rows[0]
             problem = _in_unit(column, repr(value), unit)
-            raise checks.row_error(table, problem, key, _convert(column, factor))
+            raise checks.row_error(table, problem, key, _convert(table, column, factor))
 
 
 def _in_unit(column: str, value: str, unit: str) -> str:
     return f"{column} holds {value}, which are {unit} since 1970 and not microseconds"
 
 
-def _convert(column: str, factor: int) -> str:
-    return f"store {column} * {factor} in the source, or offer it so in a view of that name"
+def _convert(table: Table, column: str, factor: int) -> str:
+    return (
+        f"store {column} * {factor} in the source, or rename the table and select that in a view"
+        f" named {table.name}"
+    )
 
 
 def not_utf8(connection: sqlite3.Connection, table: Table) -> PipelineError | None:

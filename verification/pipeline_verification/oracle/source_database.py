@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ _SQLITE = "sqlite:///"
 def read_tables(url: str) -> Frames:
     """The current rows of the contract's tables, by table name.
 
-    SQLite keeps times as microseconds since 1970 UTC, PostgreSQL as TIMESTAMPTZ.
+    SQLite keeps times as microseconds since 1970 UTC or as ISO 8601 text, PostgreSQL as
+    TIMESTAMPTZ.
 
     Args:
         url: ``sqlite:///PATH`` or ``postgresql://…``, with the password if it needs one.
@@ -37,7 +39,9 @@ def _connect(url: str) -> sqlite3.Connection | psycopg.Connection[Any]:
     if url.startswith(_SQLITE):
         path = Path(url.removeprefix(_SQLITE)).absolute()
         return sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
-    return psycopg.connect(url)
+    connection = psycopg.connect(url)
+    connection.execute("SET DateStyle TO ISO")  # the only one that psycopg reads
+    return connection
 
 
 def _read(cursor: sqlite3.Cursor | psycopg.Cursor[Any], table: Table) -> pa.Table:
@@ -51,4 +55,15 @@ def _batches(
 ) -> Iterator[pa.RecordBatch]:
     while rows := cursor.fetchmany(BATCH_ROWS):
         columns = zip(zip(*rows, strict=True), schema.types, strict=True)
-        yield pa.RecordBatch.from_arrays([pa.array(*column) for column in columns], schema=schema)
+        yield pa.RecordBatch.from_arrays([_array(*column) for column in columns], schema=schema)
+
+
+def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    if pa.types.is_timestamp(kind) and any(isinstance(value, str) for value in values):
+        values = [value and _time(value) for value in values]
+    return pa.array(values, kind)
+
+
+def _time(text: str) -> datetime:
+    found = datetime.fromisoformat(text)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
