@@ -52,13 +52,16 @@ def preload() -> None:
     """
     for module in _LATE_MODULES:
         importlib.import_module(module)
-    with (
-        contextlib.suppress(PipelineError, OSError),
-        locked_folder("pipeline-dbt-") as folder,
-    ):
-        # dbt's parser starts threads, and a fork has none of them, so that a child would wait for
-        # them for ever. So a process of its own parses, and dbt is given the outcome here: with a
-        # manifest it never parses, whatever happens to the project meanwhile.
+    with contextlib.suppress(PipelineError, OSError):
+        _fill_caches()
+
+
+def _fill_caches() -> None:
+    # dbt's parser starts threads, and a fork has none of them, so that a child would wait for them
+    # for ever. So a process of its own parses, and dbt is given the outcome here: with a manifest
+    # it never parses, whatever happens to the project meanwhile. Not in ``preload``, whose frame,
+    # and with it the manifest's semaphore, errors keep alive that the imports have caught.
+    with locked_folder("pipeline-dbt-") as folder:
         manifest = read_manifest(parse_if_changed())
         command = ["parse", "--no-write-json"]
         invoke(command, folder=folder, target=folder, logs=folder, manifest=manifest)
