@@ -44,6 +44,7 @@ HERE = Path(__file__).parent
 DEPLOYED_RUNS = {"prefect.resource.role": "deployment"}
 HEARTBEAT = "prefect.flow-run.heartbeat"
 ENDS = [f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Crashed", "Cancelled")]
+PENDING_SECONDS = 60  # a flow run starts within seconds of being claimed by the worker
 SILENCE_SECONDS = 90  # three of Prefect's shortest heartbeats; one may be late on a busy machine
 
 
@@ -84,7 +85,10 @@ def _make_limits() -> None:
 
 
 def _make_automations() -> None:
-    """Mark a flow run without heartbeats as crashed, and resume a crashed one, up to a limit."""
+    """Mark a flow run without heartbeats as crashed, and resume a crashed one, up to a limit.
+
+    A run that the worker has claimed and not started is scheduled again.
+    """
     # A worker reports the death of its flow run. When the worker died as well, only the missing
     # heartbeats show it; Prefect itself would leave the run Running for ever.
     _replace(
@@ -100,6 +104,21 @@ def _make_automations() -> None:
             "within": SILENCE_SECONDS,
         },
         actions=[{"type": "change-flow-run-state", "state": "CRASHED", "message": "No heartbeats"}],
+    )
+    # A worker that dies between the claim and the start leaves the run Pending for ever.
+    _replace(
+        name="schedule-pending-runs-again",
+        description="A run that did not start after a worker had claimed it has lost that worker.",
+        trigger={
+            "type": "event",
+            "posture": "Proactive",
+            "match_related": DEPLOYED_RUNS,
+            "for_each": ["prefect.resource.id"],
+            "after": ["prefect.flow-run.Pending"],
+            "expect": ["prefect.flow-run.Running", *ENDS],
+            "within": PENDING_SECONDS,
+        },
+        actions=[{"type": "change-flow-run-state", "state": "SCHEDULED", "name": "AwaitingRetry"}],
     )
     _replace(
         name="resume-crashed-runs",

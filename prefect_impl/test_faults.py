@@ -21,6 +21,7 @@ from pipeline_verification.harness.fault_injection import (
 from run import Prefect
 
 BY_AUTOMATION = "itself: the automation resume-crashed-runs"
+BY_SCHEDULING = "itself: the automation schedule-pending-runs-again"
 BY_RUN = "itself: the automation, or where it misses the crash run.py"
 BY_RESTART = "itself: the flow run went on, the service manager started the server again"
 
@@ -102,6 +103,18 @@ def test_a_flow_run_that_died_with_its_worker_is_missed_and_goes_on(
     killed = "the worker and the flow-run process"
     interrupted.end(run_id, Fault(killed, step, detected, BY_AUTOMATION))
     assert detected is not None
+
+
+def test_a_flow_run_that_never_started_is_started(interrupted: InterruptedPrefect) -> None:
+    """A worker that dies after its claim leaves the run Pending; an automation schedules it."""
+    api = interrupted.variant.api
+    run_id = interrupted.start_interval()
+    wait_for(lambda: api.read_run(run_id)["state_type"] == "PENDING", "the worker's claim")
+    worker = interrupted.service("worker")
+    kill([worker, *worker.children(recursive=True)])
+    assert api.read_run(run_id)["state_type"] == "PENDING"
+    interrupted.end(run_id, Fault("the worker", "before the first step", None, BY_SCHEDULING))
+    assert set(interrupted.times_done().values()) == {1}
 
 
 def test_a_flow_run_outlives_its_server(interrupted: InterruptedPrefect) -> None:
