@@ -61,7 +61,10 @@ def preload() -> None:
         # manifest it never parses, whatever happens to the project meanwhile.
         manifest = read_manifest(parse_if_changed())
         command = ["parse", "--no-write-json"]
-        invoke(command, folder=folder, target=folder, logs=folder, manifest=manifest)
+        if not invoke(
+            command, folder=folder, target=folder, logs=folder, manifest=manifest
+        ).success:
+            gc.collect()  # the error kept dbt's semaphores, of whose loss Python would warn
 
 
 def invoke(
