@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import quote
 
 sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH leaves it out
@@ -50,6 +51,8 @@ STATES = {
     "skipped": SKIPPED,
     "removed": SKIPPED,
 }
+
+T = TypeVar("T")
 
 
 class Airflow:
@@ -101,10 +104,10 @@ class Airflow:
         # The scheduler's log server would listen on all interfaces. The API server reads the files.
         self._start_service("scheduler --skip-serve-logs", environment, logs)
         self._stack.callback(self._wait_for_callback_request)
-        _wait_for_start(self._is_healthy, "Airflow is not healthy", logs)
-        self.api.log_in(USER, password)
-        _wait_for_start(self._has_parsed_the_dag, "Airflow has not parsed the Dag", logs)
-        self.api.create("/api/v2/pools", WAREHOUSE_POOL)
+        self._wait_for_start(self._is_healthy, "Airflow is not healthy", logs)
+        self._ask(lambda: self.api.log_in(USER, password))
+        self._wait_for_start(self._has_parsed_the_dag, "Airflow has not parsed the Dag", logs)
+        self._ask(lambda: self.api.create("/api/v2/pools", WAREHOUSE_POOL))
         self._addresses = {f"Airflow (user {USER}, password in {home / PASSWORDS})": address}
 
     def run_interval(self, interval: DataInterval) -> IntervalRun:
@@ -113,7 +116,7 @@ class Airflow:
         self.wait_until(
             lambda: self.api.get(run)["state"] in (SUCCESS, FAILED), f"the run of {interval.label}"
         )
-        return self._interval_run(interval, self.api.get(run))
+        return self._interval_run(interval, self._ask(lambda: self.api.get(run)))
 
     def trigger(self, interval: DataInterval) -> str:
         """Start the interval's run; return the path of the Dag run in the API."""
@@ -123,22 +126,24 @@ class Airflow:
             "data_interval_end": interval.end.isoformat(),
         }
         # Airflow keeps one Dag run for each logical date: an interval that ran before is cleared.
-        created = self.api.create(f"{DAG}/dagRuns", body)
+        created = self._ask(lambda: self.api.create(f"{DAG}/dagRuns", body))
         path = _run_path(created or self._runs([interval])[0])
         if created is None:
-            self.api.post(f"{path}/clear", {"dry_run": False})
+            self._ask(lambda: self.api.post(f"{path}/clear", {"dry_run": False}))
         return path
 
-    def wait_until(self, condition: Callable[[], bool], what: str, intervals: int = 1) -> None:
+    def wait_until(
+        self, condition: Callable[[], bool], what: str, timeout_seconds: float | None = None
+    ) -> None:
         """Poll until the condition is true, and restart services that have exited meanwhile.
 
         Args:
             condition: what is waited for.
             what: the same in words.
-            intervals: how many intervals have to be run until then.
+            timeout_seconds: how long to go on asking; default: what one interval's steps have.
 
         Raises:
-            PipelineError: it has not come true in the time that the steps have.
+            PipelineError: it has not come true in time.
         """
 
         def is_true() -> bool:
@@ -149,7 +154,7 @@ class Airflow:
             except UnreachableError:
                 return False  # the API server was just restarted
 
-        limit = longest_run_seconds(intervals)
+        limit = longest_run_seconds() if timeout_seconds is None else timeout_seconds
         if not wait_until(is_true, timeout_seconds=limit, poll_seconds=POLL_SECONDS):
             raise PipelineError(
                 f"{what} has not ended after {limit:g} s", "read the logs of Airflow's services"
@@ -164,9 +169,12 @@ class Airflow:
             "max_active_runs": 1,
             "reprocess_behavior": "completed",  # the default would skip intervals that have a run
         }
-        path = f"/api/v2/backfills/{self.api.post('/api/v2/backfills', body)['id']}"
+        created = self._ask(lambda: self.api.post("/api/v2/backfills", body))
+        path = f"/api/v2/backfills/{created['id']}"
         self.wait_until(
-            lambda: self.api.get(path)["completed_at"] is not None, "the backfill", len(intervals)
+            lambda: self.api.get(path)["completed_at"] is not None,
+            "the backfill",
+            longest_run_seconds(len(intervals)),
         )
         runs = zip(intervals, self._runs(intervals), strict=True)
         return [self._interval_run(interval, run) for interval, run in runs]
@@ -212,13 +220,34 @@ class Airflow:
         if self._failed_at:
             wait_for_callbacks(self.database_url, self.services["dag-processor"])
 
-    def _is_healthy(self) -> bool:
-        for service in self.services.values():
-            service.restart_if_killed()
-        try:
-            health = self.api.get(HEALTH)
-        except UnreachableError:
+    def _wait_for_start(self, condition: Callable[[], bool], problem: str, logs: Path) -> None:
+        def is_true() -> bool:
+            for service in self.services.values():
+                service.restart_if_killed()
+            with suppress(UnreachableError):  # the API server is still starting
+                return condition()
             return False
+
+        if not wait_until(is_true, timeout_seconds=START_SECONDS, poll_seconds=POLL_SECONDS):
+            raise PipelineError(f"{problem} after {START_SECONDS:g} s", f"read {logs}")
+
+    def _ask(self, request: Callable[[], T]) -> T:
+        """Send a request, again once an API server that has exited is up again.
+
+        Raises:
+            PipelineError: the response is an error, or the API server does not come up.
+        """
+        answers: list[T] = []
+
+        def is_answered() -> bool:
+            answers.append(request())
+            return True
+
+        self.wait_until(is_answered, "the API server's start", timeout_seconds=START_SECONDS)
+        return answers[0]
+
+    def _is_healthy(self) -> bool:
+        health = self.api.get(HEALTH)
         parts = ("metadatabase", "scheduler", "dag_processor")
         return all(health[part]["status"] == "healthy" for part in parts)
 
@@ -230,19 +259,21 @@ class Airflow:
 
     def _runs(self, intervals: Sequence[DataInterval]) -> list[Values]:
         """The Dag runs of the intervals, in the order of their logical dates."""
-        found = self.api.get(
-            f"{DAG}/dagRuns",
-            logical_date_gte=intervals[0].start.isoformat(),
-            logical_date_lte=intervals[-1].start.isoformat(),
-            order_by="logical_date",
-            limit=len(intervals),
+        found = self._ask(
+            lambda: self.api.get(
+                f"{DAG}/dagRuns",
+                logical_date_gte=intervals[0].start.isoformat(),
+                logical_date_lte=intervals[-1].start.isoformat(),
+                order_by="logical_date",
+                limit=len(intervals),
+            )
         )
         return list(found["dag_runs"])
 
     def _interval_run(self, interval: DataInterval, run: Values) -> IntervalRun:
         if run["state"] == FAILED:
             self._failed_at = datetime.now(UTC)
-        instances = self.api.get(f"{_run_path(run)}/taskInstances", limit=100)
+        instances = self._ask(lambda: self.api.get(f"{_run_path(run)}/taskInstances", limit=100))
         steps = sorted(map(_step_run, instances["task_instances"]), key=_by_start)
         return IntervalRun(
             interval=str(interval),
@@ -259,11 +290,6 @@ def _migrate(environment: Mapping[str, str], log: Path) -> None:
     command = [sys.executable, "-m", "airflow", "db", "migrate"]
     name = "the creation of Airflow's metadata database"
     run_to_end(name, command, environment, log, timeout_seconds=MIGRATION_SECONDS)
-
-
-def _wait_for_start(condition: Callable[[], bool], problem: str, logs: Path) -> None:
-    if not wait_until(condition, timeout_seconds=START_SECONDS, poll_seconds=POLL_SECONDS):
-        raise PipelineError(f"{problem} after {START_SECONDS:g} s", f"read {logs}")
 
 
 def _run_path(run: Values) -> str:

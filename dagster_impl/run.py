@@ -26,7 +26,7 @@ from ecommerce_pipeline.dbt_runner.manifest import manifest_file
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution.environment import stated_environment
 from ecommerce_pipeline.execution.processes import free_port, wait_until
-from ecommerce_pipeline.files.temporary import temporary_folder
+from ecommerce_pipeline.files.temporary import locked_folder
 from ecommerce_pipeline.harness.command_line import main
 from ecommerce_pipeline.harness.services import Service
 from ecommerce_pipeline.harness.variant import check_path, shared_step_server
@@ -85,7 +85,7 @@ class Dagster:
         }
         # Who reaches the code server has it run steps. It asks for no password, and a folder of
         # mode 0700 keeps others out.
-        folder = self._stack.enter_context(temporary_folder("code-server-"))
+        folder = self._stack.enter_context(locked_folder("code-server-"))
         self._code_socket, web = folder / "socket", free_port()
         location = ["-m", self._pipeline, "--location-name", LOCATION]
         code = ["-s", str(self._code_socket), *location]

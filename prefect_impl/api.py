@@ -49,11 +49,20 @@ class PrefectApi:
             return False
         return any(worker["status"] == "ONLINE" for worker in workers)
 
-    def create_run(self, flow: str, deployment: str, parameters: Json) -> str:
-        """Run a deployment now; return the id of the new flow run."""
+    def create_run(
+        self, flow: str, deployment: str, parameters: Json, key: str | None = None
+    ) -> str:
+        """Run a deployment now; return the id of the new flow run.
+
+        Args:
+            flow: the flow's name.
+            deployment: the deployment's name.
+            parameters: the flow's parameters.
+            key: a second request with the same key makes no second flow run; default: a new key.
+        """
         found = self._request("GET", f"/deployments/name/{flow}/{deployment}")
-        # The key lets _request repeat this request without a second flow run.
-        body = {"parameters": parameters, "idempotency_key": str(uuid4())}
+        # The key also lets _request repeat this request without a second flow run.
+        body = {"parameters": parameters, "idempotency_key": key or str(uuid4())}
         run = self._request("POST", f"/deployments/{found['id']}/create_flow_run", body)
         return str(run["id"])
 

@@ -9,9 +9,12 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import quote
+from uuid import uuid4
 
 import httpx
 
@@ -30,7 +33,7 @@ from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution.environment import stated_environment
 from ecommerce_pipeline.execution.processes import free_port, wait_until
 from ecommerce_pipeline.harness.command_line import main
-from ecommerce_pipeline.harness.services import Service, run_to_end
+from ecommerce_pipeline.harness.services import RESTARTS, Service, run_to_end
 from ecommerce_pipeline.harness.variant import shared_step_server
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.interval_run import IntervalRun
@@ -41,6 +44,8 @@ USER = "admin"
 START_SECONDS = 300.0
 DEPLOY_SECONDS = 300.0
 RESUME_SECONDS = 60.0  # an automation resumes a crashed run within seconds
+
+T = TypeVar("T")
 
 
 class Prefect:
@@ -86,9 +91,9 @@ class Prefect:
     def run_interval(self, interval: DataInterval) -> IntervalRun:
         """Run the deployment for the interval, and wait for the flow run's end."""
         parameters = {"interval": str(interval)}
-        run_id = self.api.create_run(PIPELINE_FLOW, PIPELINE_DEPLOYMENT, parameters)
+        run_id = self._create_run(PIPELINE_FLOW, PIPELINE_DEPLOYMENT, parameters)
         self.wait(run_id)
-        return self.api.interval_run(self.api.read_run(run_id))
+        return self._ask(lambda: self.api.interval_run(self.api.read_run(run_id)))
 
     def backfill(self, intervals: Sequence[DataInterval]) -> list[IntervalRun]:
         """Run the backfill flow over the intervals' days, or resume one that stopped before."""
@@ -96,15 +101,16 @@ class Prefect:
             "first_day": intervals[0].start.date().isoformat(),
             "last_day": intervals[-1].start.date().isoformat(),
         }
-        last = self.api.last_run(BACKFILL_FLOW, parameters)
+        last = self._ask(lambda: self.api.last_run(BACKFILL_FLOW, parameters))
         if last is not None and last["state_type"] != "COMPLETED":
             run_id = str(last["id"])
-            self.api.retry(run_id)
+            self._ask(lambda: self.api.retry(run_id))
         else:
-            run_id = self.api.create_run(BACKFILL_FLOW, BACKFILL_DEPLOYMENT, parameters)
+            run_id = self._create_run(BACKFILL_FLOW, BACKFILL_DEPLOYMENT, parameters)
         self.wait(run_id, len(intervals))
-        by_interval = {run["parameters"]["interval"]: run for run in self.api.subflow_runs(run_id)}
-        return [self.api.interval_run(run) for run in by_interval.values()]
+        subflow_runs = self._ask(lambda: self.api.subflow_runs(run_id))
+        by_interval = {run["parameters"]["interval"]: run for run in subflow_runs}
+        return [self._ask(partial(self.api.interval_run, run)) for run in by_interval.values()]
 
     def stop(self) -> None:
         """Stop worker, server and step server, in this order."""
@@ -156,6 +162,32 @@ class Prefect:
                 f"the flow run {run_id} has not ended after {limit:g} s", f"read {self._logs}"
             )
 
+    def _create_run(self, flow: str, deployment: str, parameters: Mapping[str, str]) -> str:
+        # One key, so that a request whose answer was lost with the server is not a second run.
+        key = str(uuid4())
+        return self._ask(lambda: self.api.create_run(flow, deployment, parameters, key))
+
+    def _ask(self, request: Callable[[], T]) -> T:
+        """Send a request, again once a server that has exited is up again.
+
+        Raises:
+            PipelineError: the server does not come up.
+        """
+        answers: list[T] = []
+
+        def is_answered() -> bool:
+            for service in self.services.values():
+                service.restart_if_exited()
+            with suppress(httpx.TransportError):  # the server was just restarted
+                answers.append(request())
+            return bool(answers)
+
+        if not wait_until(is_answered, timeout_seconds=START_SECONDS, poll_seconds=POLL_SECONDS):
+            raise PipelineError(
+                f"prefect server has not answered for {START_SECONDS:g} s", f"read {self._logs}"
+            )
+        return answers[0]
+
     def _start_service(self, name: str, *options: str) -> None:
         command = [sys.executable, "-m", "prefect", name, "start", *options]
         log = self._logs / f"{name}.log"
@@ -183,11 +215,17 @@ class Prefect:
         command = [sys.executable, str(HERE / "deployment.py"), file, "--unscheduled"]
         environment = {**self._environment, **settings.to_environment()}
         log = self._logs / "deployment.log"
-        name = "the deployment of the flows"
-        # Prefect reads settings from files of the working directory.
-        run_to_end(
-            name, command, environment, log, timeout_seconds=DEPLOY_SECONDS, folder=self._logs
-        )
+        name, server = "the deployment of the flows", self.services["server"]
+        for _ in range(RESTARTS):
+            try:
+                run_to_end(name, command, environment, log, timeout_seconds=DEPLOY_SECONDS)
+            except PipelineError:
+                if server.process.poll() is None:
+                    raise
+                self._wait_for_start("server", self.api.is_healthy)  # which starts it again
+            else:
+                return
+        raise PipelineError(f"{name} failed {RESTARTS} times", f"read {log}")
 
 
 def prefect_environment(settings: RunSettings, address: str, auth: str) -> dict[str, str]:

@@ -16,10 +16,12 @@ from pipeline_verification.harness.fault_injection import (
     InterruptedDay,
     InterruptedRun,
     kill,
+    wait_for,
 )
 from run import Prefect
 
 BY_AUTOMATION = "itself: the automation resume-crashed-runs"
+BY_RUN = "itself: the automation, or where it misses the crash run.py"
 BY_RESTART = "itself: the flow run went on, the service manager started the server again"
 
 
@@ -111,3 +113,19 @@ def test_a_flow_run_outlives_its_server(interrupted: InterruptedPrefect) -> None
         kill([server])
     interrupted.end(run_id, Fault("the server", step, None, BY_RESTART))
     assert set(interrupted.times_done().values()) == {1}
+
+
+def test_a_flow_run_that_dies_after_its_servers_restart_goes_on(
+    interrupted: InterruptedPrefect,
+) -> None:
+    """A restarted server may not react to the crash; the run is resumed all the same."""
+    step = "dbt_run_staging"
+    run_id = interrupted.start_interval()
+    with interrupted.frozen_step(step):
+        kill([interrupted.service("server")])
+        interrupted.variant.services["server"].restart_if_exited()
+        wait_for(interrupted.variant.api.is_healthy, "the server's restart")
+        kill([interrupted.flow_run_process()])
+    killed = "the server, and after its restart the flow-run process"
+    interrupted.end(run_id, Fault(killed, step, None, BY_RUN))
+    assert interrupted.times_done()["load_raw"] == 1

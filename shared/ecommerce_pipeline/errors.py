@@ -50,7 +50,9 @@ def is_retryable(error: BaseException) -> bool:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    # A value from the data may hold a terminal's escape sequences, or characters that hide text.
+    words = " ".join(text.split())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in words)
 
 
 def _rebuild(kind: type[PipelineError], message: str, hint: str, retryable: bool) -> PipelineError:

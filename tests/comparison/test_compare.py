@@ -19,7 +19,8 @@ def test_equal_warehouses(warehouse: Path, damaged: Damage, expected: Tables) ->
     """A copy differs in nothing, from its original and from the oracle."""
     assert compare(warehouse, damaged()) == []
     for table, rows in expected.items():
-        assert rows.num_rows > 0, f"{table} has no row to damage"
+        may_be_empty = table.startswith("raw.deleted_") and table != "raw.deleted_customers"
+        assert rows.num_rows > 0 or may_be_empty, f"{table} has no row to damage"
         assert compare_table(warehouse, table, rows) == []
 
 

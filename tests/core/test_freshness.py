@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from contextlib import closing
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -73,3 +74,11 @@ def test_a_source_without_an_earlier_row_is_refused(
     """Without any row before the interval's end there is nothing to extract, and the step fails."""
     with pytest.raises(PipelineError, match=r"no row updated before 2025-01-11T00:00:00Z"):
         check_source_freshness(context(tmp_path, *updates))
+
+
+def test_an_interval_that_is_not_over_is_reported(tmp_path: Path) -> None:
+    """A run of an interval whose end lies in the future passes with a warning that says so."""
+    today = datetime.now(UTC).date()
+    interval = DataInterval.for_day(today)
+    result = check_source_freshness(replace(context(tmp_path, interval.start), interval=interval))
+    assert f"the interval {interval} is not over yet" in str(result.details["warnings"])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta, timezone
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ecommerce_pipeline.errors import PipelineError
-from ecommerce_pipeline.interval import DAY, DataInterval, days, days_after
+from ecommerce_pipeline.interval import DAY, DataInterval, days, days_after, merged, uncovered
 
 MOMENTS = st.datetimes(timezones=st.just(UTC)).filter(lambda moment: 1900 < moment.year < 9000)
 
@@ -108,3 +109,40 @@ def test_days_after_the_calendars_end_are_refused(start: date, count: int) -> No
         days_after(start, count)
     with pytest.raises(PipelineError, match="the calendar ends on 9999-12-31"):
         list(days(start, 2) if count == 2 else days(date(9999, 12, 1), count))
+
+
+HOUR = timedelta(hours=1)
+START = datetime(2025, 1, 1, tzinfo=UTC)
+hours = st.integers(min_value=0, max_value=12)
+spans = st.lists(
+    st.tuples(hours, hours)
+    .filter(lambda pair: pair[0] < pair[1])
+    .map(lambda pair: DataInterval(START + pair[0] * HOUR, START + pair[1] * HOUR)),
+    max_size=5,
+)
+
+
+def covered_hours(intervals: list[DataInterval]) -> set[int]:
+    moments = {number: START + number * HOUR for number in range(12)}
+    return {n for n, moment in moments.items() if any(moment in each for each in intervals)}
+
+
+@given(intervals=spans, others=spans)
+def test_coverage_is_that_of_sets(
+    intervals: list[DataInterval], others: list[DataInterval]
+) -> None:
+    """Merging keeps what is covered, in disjoint order; the difference is that of the hours."""
+    whole = merged(intervals)
+    assert covered_hours(whole) == covered_hours(intervals)
+    assert all(one.end < other.start for one, other in pairwise(whole))
+    missing = uncovered(intervals, others)
+    assert covered_hours(missing) == covered_hours(intervals) - covered_hours(others)
+    assert missing == sorted(missing)
+
+
+def test_the_preceding_intervals_tile_the_time_before() -> None:
+    """They have the interval's length, end where the next begins, and stop at the year 1."""
+    interval = DataInterval.parse("2025-01-03")
+    assert [each.label for each in interval.preceding(2)] == ["2025-01-01", "2025-01-02"]
+    assert interval.preceding(0) == []
+    assert [e.label for e in DataInterval.parse("0001-01-02").preceding(5)] == ["0001-01-01"]

@@ -36,6 +36,22 @@ def test_the_chart_shows_all_revenue_inside_its_frame(by_day: dict[date, Decimal
     assert chart.best.revenue == max(period.revenue for period in periods)
 
 
+@given(
+    by_day=st.dictionaries(st.dates() | st.sampled_from(["infinity", "0044-03-15 (BC)"]), AMOUNTS),
+    end=st.dates(),
+)
+def test_the_chart_and_its_note_have_all_revenue(
+    by_day: dict[date | str, Decimal], end: date
+) -> None:
+    """Whatever the days are, the chart has few periods, and what it lacks is in the note."""
+    shown, left_out = charts.within_reach(by_day, end)
+    assert sum(shown.values()) + (left_out.revenue if left_out else 0) == sum(by_day.values())
+    assert len(shown) + (left_out.days if left_out else 0) == len(by_day)
+    chart = charts.revenue_chart(shown)
+    assert (chart is None) == (not shown)
+    assert chart is None or len(chart.marks) <= charts.MAX_POINTS + 1  # part weeks at both ends
+
+
 @pytest.mark.parametrize(
     ("days", "unit", "periods", "line"),
     [

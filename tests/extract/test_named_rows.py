@@ -125,6 +125,17 @@ def test_an_endless_time_is_named(postgres_url: str, tmp_path: Path, value: str)
     )
 
 
+@pytest.mark.parametrize("value", ["9223372036854775807", "-9223372036854775808"])
+def test_an_endless_time_in_sqlite_is_named(sqlite_url: str, tmp_path: Path, value: str) -> None:
+    """An integer that the warehouse would read as an infinite time is reported by its row."""
+    create(sqlite_url)
+    insert(sqlite_url, ORDERS)
+    insert(sqlite_url, ORDERS, id="7", created_at=value)
+    assert failure(sqlite_url, tmp_path, ORDERS).message == (
+        "orders.created_at holds an infinite time, in the row with id=7"
+    )
+
+
 def test_the_keys_of_a_wrong_row_are_those_read(sqlite_url: str) -> None:
     """Where only keys are read, the row is named by the key columns' own values."""
     create(sqlite_url)

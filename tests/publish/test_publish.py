@@ -15,6 +15,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 
 import duckdb
 import pyarrow.parquet as pq
@@ -227,6 +228,21 @@ def test_a_full_disk_does_not_keep_expired_versions(context: StepContext) -> Non
     replaced_before(context, "000001", 25)
     assert in_a_child(context, file_size_limit=600).returncode == 1
     assert versions(context) == ["000002", "000003"]
+
+
+def test_versions_make_room_for_the_next(
+    context: StepContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where two more copies do not fit on the disk, the oldest versions go before their time."""
+    publish_often(context, 5)
+    sizes = [len(content) for content in files(context.run.published).values()]
+    free = iter([2 * sum(sizes) - 1, 2 * sum(sizes)])
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=next(free)))
+    publish(context)
+    assert versions(context) == ["000002", "000003", "000004", "000005", "000006"]
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+    publish(context)
+    assert versions(context) == ["000005", "000006", "000007"]
 
 
 def test_a_reader_of_a_resolved_version_keeps_its_files(context: StepContext) -> None:

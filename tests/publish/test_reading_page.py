@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from ecommerce_pipeline.run_directory import RunDirectory
-from ecommerce_pipeline.steps.publish import KEEP_HOURS
+from ecommerce_pipeline.storage.published_versions import KEEP_HOURS
 from support import small_warehouse
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "pages" / "reading.md"

@@ -81,7 +81,7 @@ def other_run(run: RunDirectory, other: RunDirectory) -> list[Difference]:
 
 def published_database(run: RunDirectory) -> list[Difference]:
     """How the published DuckDB file differs from the warehouse; it has no further table."""
-    copy = run.published / DATABASE
+    copy = run.published.resolve() / DATABASE  # once, as it is opened several times
     extra = table_names(copy) - table_names(copy, PUBLISHED_SCHEMAS)
     return [
         *compare(run.warehouse, copy, schemas=PUBLISHED_SCHEMAS),

@@ -26,7 +26,7 @@ from ecommerce_pipeline.dbt_runner.manifest import (
 )
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution.environment import use_stated_environment
-from ecommerce_pipeline.files.temporary import temporary_folder
+from ecommerce_pipeline.files.temporary import locked_folder
 
 if TYPE_CHECKING:
     from dbt.cli.main import dbtRunnerResult
@@ -52,13 +52,16 @@ def preload() -> None:
     """
     for module in _LATE_MODULES:
         importlib.import_module(module)
-    with (
-        contextlib.suppress(PipelineError, OSError),
-        temporary_folder("dbt-preload-") as folder,
-    ):
-        # dbt's parser starts threads, and a fork has none of them, so that a child would wait for
-        # them for ever. So a process of its own parses, and dbt is given the outcome here: with a
-        # manifest it never parses, whatever happens to the project meanwhile.
+    with contextlib.suppress(PipelineError, OSError):
+        _fill_caches()
+
+
+def _fill_caches() -> None:
+    # dbt's parser starts threads, and a fork has none of them, so that a child would wait for them
+    # for ever. So a process of its own parses, and dbt is given the outcome here: with a manifest
+    # it never parses, whatever happens to the project meanwhile. Not in ``preload``, whose frame,
+    # and with it the manifest's semaphore, errors keep alive that the imports have caught.
+    with locked_folder("pipeline-dbt-") as folder:
         manifest = read_manifest(parse_if_changed())
         command = ["parse", "--no-write-json"]
         if not invoke(
@@ -73,8 +76,8 @@ def invoke(
     folder: Path,
     target: Path,
     logs: Path,
-    callbacks: Sequence[Callable[[Any], None]] = (),
     manifest: Manifest | None = None,
+    callbacks: Sequence[Callable[[Any], None]] = (),
 ) -> dbtRunnerResult:
     """Run dbt with ``command`` on the warehouse of a run's folder; the result says how it went.
 
@@ -83,8 +86,8 @@ def invoke(
         folder: the run's folder, without links; the warehouse is in it.
         target: where artifacts and the state of partial parsing go.
         logs: the folder of dbt's log.
-        callbacks: called with each of dbt's events.
         manifest: the parsed project; by default dbt parses what changed since it last did.
+        callbacks: called with each of dbt's events.
 
     Raises:
         PipelineError: there is no dbt project where it should be.

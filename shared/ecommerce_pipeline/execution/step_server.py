@@ -29,12 +29,12 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.errors import PipelineError
-from ecommerce_pipeline.execution.environment import stated_environment
+from ecommerce_pipeline.execution.environment import stated_environment, temporary_folder
 from ecommerce_pipeline.execution.messages import receive, send
 from ecommerce_pipeline.execution.supervisor import Server, Supervisor
 from ecommerce_pipeline.files.lock import shared
-from ecommerce_pipeline.files.permissions import PRIVATE_UMASK
-from ecommerce_pipeline.files.temporary import temporary_folder
+from ecommerce_pipeline.files.permissions import PRIVATE_FILE, PRIVATE_UMASK
+from ecommerce_pipeline.files.temporary import locked_folder
 from ecommerce_pipeline.result import StepResult
 from ecommerce_pipeline.specification import STEP_BY_NAME, STEP_NAMES
 
@@ -60,7 +60,7 @@ def running() -> Iterator[Path]:
     """
     # Whoever connects runs steps with this user's rights. A folder of mode 0700 keeps others out on
     # every system; a socket's own mode is not checked on all of them.
-    with temporary_folder(_OWN_FOLDER) as folder, _served(folder / "socket"):
+    with locked_folder(_OWN_FOLDER, temporary_folder()) as folder, _served(folder / "socket"):
         yield folder / "socket"
 
 
@@ -244,7 +244,7 @@ def _send_output_to(log: Path) -> None:
     """
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, PRIVATE_FILE)
     except OSError as error:
         raise PipelineError(
             f"the step's log {log} cannot be written: {error.strerror or error}",

@@ -11,23 +11,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ecommerce_pipeline.execution import environment
-
 
 @contextmanager
-def temporary_folder(prefix: str) -> Iterator[Path]:
+def locked_folder(prefix: str, parent: str | None = None) -> Iterator[Path]:
     """Yield a new folder, which only this user may enter, and remove it after the block.
 
     Folders of the same prefix whose owner was killed are removed first.
 
     Args:
-        prefix: how the folder's name begins; only folders made by this function may have it.
+        prefix: how the folder's name begins; only folders made by this function may have it, as
+            one without a lock is taken for a leftover.
+        parent: where it is made; default: the system's temporary folder.
 
     Raises:
         OSError: no folder can be made.
     """
-    _remove_leftovers(prefix)
-    folder, lock = _make(prefix)
+    upper = Path(parent or tempfile.gettempdir())
+    _remove_leftovers(prefix, upper)
+    folder, lock = _make(prefix, upper)
     try:
         yield folder
     finally:
@@ -35,10 +36,10 @@ def temporary_folder(prefix: str) -> Iterator[Path]:
         os.close(lock)
 
 
-def _make(prefix: str) -> tuple[Path, int]:
+def _make(prefix: str, parent: Path) -> tuple[Path, int]:
     """A folder and the descriptor that locks it for as long as its owner lives."""
     while True:
-        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=environment.temporary_folder()))
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
         # Before the lock is held, another process may take the folder for a leftover.
         with contextlib.suppress(FileNotFoundError, BlockingIOError):
             lock = _lock(folder)
@@ -58,9 +59,9 @@ def _lock(folder: Path) -> int:
     return descriptor
 
 
-def _remove_leftovers(prefix: str) -> None:
+def _remove_leftovers(prefix: str, parent: Path) -> None:
     """Remove this user's folders that no living process has locked."""
-    for folder in Path(environment.temporary_folder()).glob(f"{prefix}*"):
+    for folder in parent.glob(f"{prefix}*"):
         with contextlib.suppress(OSError):  # locked, another user's, or removed meanwhile
             if folder.is_symlink() or folder.stat().st_uid != os.getuid():
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -20,6 +21,8 @@ from ecommerce_pipeline.harness.variant import Variant
 from ecommerce_pipeline.interval import parse_day
 from ecommerce_pipeline.interval_run import SUCCESS
 from ecommerce_pipeline.source import given_url
+
+_DISK_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class _Folder(click.Path):
@@ -102,9 +105,18 @@ def command_of(
 
 
 def run_cli(command: click.Command) -> None:
-    """Run a click command; a ``PipelineError`` is printed as one line, with exit code 1."""
+    """Run a click command; a ``PipelineError`` is printed as one line, with exit code 1.
+
+    So is a disk that refuses, wherever that shows: full, read-only, or without the right to it.
+    """
     try:
         command()
     except PipelineError as error:
         click.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in _DISK_REFUSES:
+            raise
+        where = f" {error.filename}" if error.filename else ""
+        click.echo(f"error: the disk refuses{where}: {error.strerror}; correct that", err=True)
         sys.exit(1)

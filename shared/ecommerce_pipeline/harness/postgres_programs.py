@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ecommerce_pipeline.errors import PipelineError
-from ecommerce_pipeline.files.temporary import temporary_folder
+from ecommerce_pipeline.files.temporary import locked_folder
 
 _UNPRIVILEGED_USERS = ("postgres", "nobody")
 _INSTALLED = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql*/bin")
@@ -88,7 +88,7 @@ def server_programs(account: Account | None) -> Iterator[Path]:
     if account is None or account.reaches(programs / "postgres"):
         yield programs
         return
-    with temporary_folder("ecommerce-pipeline-programs-") as folder:
+    with locked_folder("pipeline-postgres-programs-") as folder:
         folder.chmod(0o755)
         yield _copy_package(programs, folder)
 

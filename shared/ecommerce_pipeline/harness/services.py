@@ -25,7 +25,6 @@ def run_to_end(
     log: Path,
     *,
     timeout_seconds: float,
-    folder: Path | None = None,
 ) -> None:
     """Run a command that prepares a service; again where a signal has ended it.
 
@@ -35,7 +34,6 @@ def run_to_end(
         environment: all its variables.
         log: its output is appended here.
         timeout_seconds: how long it may take.
-        folder: its working directory; by default this process's.
 
     Raises:
         PipelineError: it failed, or took too long; the hint names its log.
@@ -47,10 +45,10 @@ def run_to_end(
                 status = subprocess.run(
                     ending_with_parent(command),
                     env=dict(environment),
-                    cwd=folder,
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
+                    cwd=log.parent,  # as for a service, below
                     check=False,
                     timeout=timeout_seconds,
                 ).returncode

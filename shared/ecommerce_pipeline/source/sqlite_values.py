@@ -33,6 +33,7 @@ def moment(microseconds: int) -> datetime:
     return _EPOCH + microseconds * _MICROSECOND
 
 
+_INFINITE = 2**63 - 1
 FIRST_MICROSECOND = microseconds(datetime.min.replace(tzinfo=UTC))
 LAST_MICROSECOND = microseconds(datetime.max.replace(tzinfo=UTC))
 
@@ -81,7 +82,18 @@ def _first_misfit(column: Column, values: Sequence[Any], text_time: bool) -> tup
     if expected is str and any("\0" in value for value in values if value is not None):
         index = next(i for i, v in enumerate(values) if v is not None and "\0" in v)
         return index, "holds text with a NUL character"
+    if column.type is ColumnType.TIMESTAMP:
+        return _first_infinite(values)
     return None
+
+
+def _first_infinite(values: Sequence[Any]) -> tuple[int, str] | None:
+    # DuckDB reads the outermost values of a time as infinite.
+    present = [value for value in values if value is not None]
+    if not present or (max(present) < _INFINITE and min(present) > -_INFINITE):
+        return None
+    index = next(i for i, v in enumerate(values) if v is not None and abs(v) >= _INFINITE)
+    return index, "holds an infinite time"
 
 
 def python_rows(table: pa.Table) -> Iterator[tuple[Any, ...]]:

@@ -1,18 +1,14 @@
 """Publishing: the published copy of the marts and the snapshot, replaced whole.
 
 ``published`` is a link to a version below ``.published/``; a version is never changed once the
-link points to it. The previous version is kept for readers who have it open, and so is every
-version that was replaced less than ``PIPELINE_PUBLISHED_KEEP_HOURS`` ago. A folder's modification
-time says when: it is set as the version is replaced.
+link points to it. Earlier versions are kept for readers who have one open.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
@@ -25,7 +21,7 @@ from ecommerce_pipeline.files.lock import exclusive
 from ecommerce_pipeline.files.permissions import share
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.result import StepResult
-from ecommerce_pipeline.storage import raw, warehouse
+from ecommerce_pipeline.storage import published_versions, raw, warehouse
 from ecommerce_pipeline.storage.duckdb_connection import connect_duckdb
 from ecommerce_pipeline.storage.parquet import parquet_table
 from ecommerce_pipeline.storage.published import (
@@ -37,9 +33,7 @@ from ecommerce_pipeline.storage.published import (
 )
 
 SCHEMAS = ("marts", "snapshots")
-KEEP_HOURS = 24.0
 LOCK_WAIT_SECONDS = 60.0
-_KEEP_VARIABLE = "PIPELINE_PUBLISHED_KEEP_HOURS"
 
 
 def publish(context: StepContext) -> StepResult:
@@ -52,7 +46,6 @@ def publish(context: StepContext) -> StepResult:
             Parquet, the disk refuses, or ``PIPELINE_PUBLISHED_KEEP_HOURS`` is no number of hours;
             readers keep the previous copy.
     """
-    keep_hours = _keep_hours()
     link = context.run.published
     if link.exists() and not link.is_symlink():
         found = "folder" if link.is_dir() else "file"
@@ -64,7 +57,7 @@ def publish(context: StepContext) -> StepResult:
         _as_publish_error(link),
         exclusive(context.run.published_versions / ".lock", wait_seconds=LOCK_WAIT_SECONDS),
     ):
-        version, manifest = _replace(context, keep_hours)
+        version, manifest = _replace(context)
     return StepResult(
         rows={name.partition(".")[2]: table.rows for name, table in manifest.tables.items()},
         details={"version": version.name, "newest_interval": str(manifest.newest_interval)},
@@ -84,62 +77,30 @@ def _as_publish_error(link: Path) -> Iterator[None]:
         ) from error
 
 
-def _keep_hours() -> float:
-    text = os.environ.get(_KEEP_VARIABLE, str(KEEP_HOURS))
-    try:
-        hours = float(text)
-        if not 0 <= hours < 1_000_000:  # also refuses NaN, for which no comparison is true
-            raise ValueError(text)
-    except ValueError:
-        raise PipelineError(
-            f"{_KEEP_VARIABLE}={text!r} is not a number of hours, 0 or more",
-            f"set it to one, such as {KEEP_HOURS:g}",
-        ) from None
-    return hours
-
-
-def _replace(context: StepContext, keep_hours: float) -> tuple[Path, Manifest]:
+def _replace(context: StepContext) -> tuple[Path, Manifest]:
     """Build a version, point the link to it, and remove the versions that have expired."""
     versions, link = context.run.published_versions, context.run.published
+    keep_hours = published_versions.keep_hours()
     remove_leftovers(link)
     building = versions / ".building"
     shutil.rmtree(building, ignore_errors=True)  # what a killed publisher left
     replaced = link.resolve()
     # Also before: with a full disk no publication would succeed, and none would free the space.
-    older = sorted(name for name in _names(versions) if name <= replaced.name)
-    _remove_expired(versions, keep_hours, kept=older[-2:])
+    kept = published_versions.up_to(versions, replaced)
+    published_versions.remove_expired(versions, keep_hours, kept=kept)
+    published_versions.make_room(versions, replaced, kept=kept)
     try:
         manifest = _build(context, building)
-        version = building.rename(versions / _next_name(versions))
+        version = building.rename(versions / published_versions.next_name(versions))
     finally:
         shutil.rmtree(building, ignore_errors=True)
     # The version must be on the disk before the link that points to it.
     sync_folder(versions)
-    if replaced.exists():
-        os.utime(replaced)
+    published_versions.mark_replaced(replaced)
     _replace_link(link, version)
-    _remove_expired(versions, keep_hours, kept=[version.name, replaced.name])
+    kept = [version.name, replaced.name]
+    published_versions.remove_expired(versions, keep_hours, kept=kept)
     return version, manifest
-
-
-def _remove_expired(versions: Path, keep_hours: float, *, kept: Sequence[str]) -> None:
-    """Remove the versions that were replaced so long ago, except those to keep.
-
-    What cannot be removed stays; a publication does not fail for it.
-    """
-    replaced_before = time.time() - keep_hours * 3600
-    for name in _names(versions):
-        with suppress(OSError):
-            if name not in kept and (versions / name).stat().st_mtime <= replaced_before:
-                shutil.rmtree(versions / name)
-
-
-def _names(versions: Path) -> list[str]:
-    return [version.name for version in versions.glob("[0-9]*")]
-
-
-def _next_name(versions: Path) -> str:
-    return f"{max(map(int, _names(versions)), default=0) + 1:06d}"
 
 
 def _replace_link(link: Path, version: Path) -> None:
