@@ -64,7 +64,10 @@ def _fill_caches() -> None:
     with locked_folder("pipeline-dbt-") as folder:
         manifest = read_manifest(parse_if_changed())
         command = ["parse", "--no-write-json"]
-        invoke(command, folder=folder, target=folder, logs=folder, manifest=manifest)
+        if not invoke(
+            command, folder=folder, target=folder, logs=folder, manifest=manifest
+        ).success:
+            gc.collect()  # the error kept dbt's semaphores, of whose loss Python would warn
 
 
 def invoke(
