@@ -17,6 +17,7 @@ import duckdb
 import pytest
 
 from ecommerce_pipeline.context import StepContext
+from ecommerce_pipeline.contract import TABLES, Table
 from ecommerce_pipeline.datasets import load_dataset
 from ecommerce_pipeline.harness.run_record import RunRecord
 from ecommerce_pipeline.interval import DataInterval, days
@@ -176,8 +177,18 @@ def delete_a_row(table: str, run: Path) -> None:
     execute(run, f"DELETE FROM {table} WHERE rowid = 0")
 
 
+def delete_at_the_source(table: Table, run: Path) -> None:
+    """Say of one more row that the source has deleted it."""
+    key = ", ".join(table.key)
+    execute(
+        run,
+        f"INSERT INTO raw.deleted_{table.name} SELECT {key} FROM raw.{table.name} WHERE rowid = 0",
+    )
+
+
 DAMAGES: dict[str, Callable[[Path], object]] = {
     **{name: partial(delete_a_row, name) for name in (*RAW_TABLES, *MARTS)},
+    **{f"raw.deleted_{table.name}": partial(delete_at_the_source, table) for table in TABLES},
     "current customers": lambda run: execute(
         run, f"UPDATE {SNAPSHOT} SET name = name || '!' WHERE dbt_valid_to IS NULL"
     ),

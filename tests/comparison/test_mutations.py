@@ -134,9 +134,7 @@ def test_changed_column(
     ],
     ids=["one row twice", "every row twice", "one row missing", "no row"],
 )
-@pytest.mark.parametrize(
-    "table", ["raw.orders", "marts.dim_customers", "raw.current_customer_keys"]
-)
+@pytest.mark.parametrize("table", ["raw.orders", "marts.dim_customers", "raw.deleted_customers"])
 def test_changed_row_count(
     warehouse: Path, damaged: Damage, expected: Tables, table: str, change: str
 ) -> None:

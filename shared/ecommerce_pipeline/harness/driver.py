@@ -211,7 +211,7 @@ def _continue(record: RunRecord, before: Mapping[str, Any], path: Path) -> None:
 
 
 def _shown(dataset: Mapping[str, Any]) -> str:
-    options = [f"{name} {value}" for name, value in dataset["options"].items()]
+    options = [f"{name} {value}" for name, value in sorted(dataset["options"].items())]
     return ", ".join([dataset["name"], *options])
 
 
