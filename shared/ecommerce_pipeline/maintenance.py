@@ -16,7 +16,6 @@ from ecommerce_pipeline.context import RunSettings
 from ecommerce_pipeline.contract import TABLES
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.files.atomic import sync_file, sync_folder
-from ecommerce_pipeline.files.crash_points import crash_point
 from ecommerce_pipeline.files.lock import exclusive
 from ecommerce_pipeline.interval import DataInterval, uncovered
 from ecommerce_pipeline.run_directory import RunDirectory
@@ -156,6 +155,5 @@ def _put_in_place(building: Path, target: Path) -> None:
         if old.exists():
             old.replace(old.with_name(f"{old.name}.before-rebuild"))
     sync_file(building)
-    crash_point("rebuild:before_rename")
     building.replace(target)
     sync_folder(target.parent)
