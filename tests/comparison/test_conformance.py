@@ -127,7 +127,7 @@ def test_a_right_run_passes(right: ScenarioOutcome, again: ScenarioOutcome) -> N
     check_outcome(again, right)
     assert right.passed
     assert failed(again) == set()
-    assert again.checks["equals the control"].detail.startswith("13 tables, ")
+    assert again.checks["equals the control"].detail.startswith("17 tables, ")
     assert right.checks["steps"].detail == "16 in 1 runs, each as specified"
     assert set(right.checks) == {
         "source reads",

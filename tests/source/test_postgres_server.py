@@ -231,6 +231,6 @@ def test_programs_that_the_user_cannot_reach_are_copied(
         os.umask(before)
     with stack:
         (program,) = {process.exe() for process in server_processes(closed_folder / "postgres")}
-        assert "ecommerce-pipeline-programs-" in program
+        assert "pipeline-postgres-programs-" in program
         psycopg.connect(url).close()
     assert not Path(program).exists()

@@ -10,10 +10,10 @@ import gc
 import importlib
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.dbt_runner.manifest import (
@@ -24,6 +24,7 @@ from ecommerce_pipeline.dbt_runner.manifest import (
     project_folder,
     read_manifest,
 )
+from ecommerce_pipeline.dbt_runner.selection import SelectedNodes
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution.environment import use_stated_environment
 from ecommerce_pipeline.files.temporary import locked_folder
@@ -77,7 +78,7 @@ def invoke(
     target: Path,
     logs: Path,
     manifest: Manifest | None = None,
-    callbacks: Sequence[Callable[[Any], None]] = (),
+    selected: SelectedNodes | None = None,
 ) -> dbtRunnerResult:
     """Run dbt with ``command`` on the warehouse of a run's folder; the result says how it went.
 
@@ -87,7 +88,7 @@ def invoke(
         target: where artifacts and the state of partial parsing go.
         logs: the folder of dbt's log.
         manifest: the parsed project; by default dbt parses what changed since it last did.
-        callbacks: called with each of dbt's events.
+        selected: finds what the command should have run.
 
     Raises:
         PipelineError: there is no dbt project where it should be.
@@ -109,9 +110,20 @@ def invoke(
         arguments += ["--partial-parse-file-path", str(state)]
     # The warehouse's path in profiles.yml is relative to the working directory; see WAREHOUSE_PATH.
     with contextlib.chdir(folder), _stated_environment(), _leaving_nothing_open():
-        from dbt.cli.main import dbtRunner  # reads the environment, and a file .env into it
+        return _invoke(arguments, manifest, selected)
 
-        return dbtRunner(manifest=manifest, callbacks=[*callbacks]).invoke(arguments)
+
+def _invoke(
+    arguments: list[str], manifest: Manifest | None, selected: SelectedNodes | None
+) -> dbtRunnerResult:
+    from dbt.cli.main import dbtRunner  # reads the environment, and a file .env into it
+
+    outcome = dbtRunner(manifest=manifest, callbacks=[selected] if selected else []).invoke(
+        arguments
+    )
+    if selected:
+        selected.find()
+    return outcome
 
 
 def warehouse_file(context: StepContext) -> Path:

@@ -14,7 +14,7 @@ import duckdb
 
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.dbt_runner import runner
-from ecommerce_pipeline.dbt_runner.selection import ParsedProject
+from ecommerce_pipeline.dbt_runner.selection import SelectedNodes
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.result import StepResult
 from ecommerce_pipeline.storage import warehouse
@@ -47,18 +47,18 @@ def run_selector(context: StepContext, command: str, selector: str) -> StepResul
     # this process, shares the open database and need not open the file again for every node.
     with warehouse.connect(warehouse_file) as connection:
         record.unlink(missing_ok=True)  # or a failed attempt would show an earlier one's results
-        parsed = ParsedProject()
+        selected = SelectedNodes(selector, _RESOURCE_TYPES[command])
         outcome = runner.invoke(
             [command, "--selector", selector, "--no-write-json"],
             folder=warehouse_file.parent,
             target=context.run.dbt_target,
             logs=runner.log_file(context).parent,
-            callbacks=[parsed],
+            selected=selected,
         )
         results = _recorded_results(outcome, record, command, context)
         if failed := [result for result in results if result.status not in _SUCCEEDED]:
             raise _failure(context, failed, len(results))
-        _check_completeness(results, parsed, command, selector)
+        _check_completeness(results, selected.ids or set(), command, selector)
         return StepResult(rows=_row_counts(connection, results), details=_details(results))
 
 
@@ -80,10 +80,9 @@ def _recorded_results(
 
 
 def _check_completeness(
-    results: Sequence[RunResult], parsed: ParsedProject, command: str, selector: str
+    results: Sequence[RunResult], expected: set[str], command: str, selector: str
 ) -> None:
     kind = _RESOURCE_TYPES[command]
-    expected = parsed.nodes(selector, kind)
     missing = sorted(expected - {result.node.unique_id for result in results})
     if missing:
         raise PipelineError(
