@@ -382,3 +382,17 @@ def test_a_wrong_choice_is_one_line(choose: Callable[[], object], message: str) 
     """An unknown name is answered with the known ones."""
     with pytest.raises(PipelineError, match=message):
         choose()
+
+
+def test_updated_results_keep_the_other_scenarios(suite_result: SuiteResult) -> None:
+    """Scenarios that ran again replace their results; the others' and the score include both."""
+    values = json.loads(suite_result.file.read_text())
+    failed_before = json.loads(json.dumps(values["scenarios"]["one_day"]))
+    failed_before["variants"]["cron"]["passed"] = False
+    before = {**values, "scenarios": {"another": failed_before, "one_day": failed_before}}
+    merged = report.updated(before, values)
+    assert merged["scenarios"] == {
+        "another": failed_before,
+        "one_day": values["scenarios"]["one_day"],
+    }
+    assert merged["badges"] == {"cron": "1/2", "nowhere": "0/2"}

@@ -5,6 +5,7 @@ python -m pipeline_verification.conformance.command --quick
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -36,12 +37,19 @@ INTERRUPTED = 130
     help="Variants to compare with the control, such as airflow,dagster.",
 )
 @click.option(
+    "--update", is_flag=True, help="Put the scenarios into the committed results of the others."
+)
+@click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
     help="The results file.  [default: the committed one for a full run, else in runs/compare]",
 )
 def command(
-    scenarios: tuple[str, ...], quick: bool, variants: str | None, out: Path | None
+    scenarios: tuple[str, ...],
+    quick: bool,
+    variants: str | None,
+    update: bool,
+    out: Path | None,
 ) -> None:
     """Compare every variant with the control, the oracle and the specification."""
     exit_on_sigterm()
@@ -49,17 +57,31 @@ def command(
     chosen = choose_scenarios(scenarios, quick=quick)
     names = choose_variants(variants)
     whole = not quick and len(chosen) == len(discover()) and names == variant_names()
-    file = out or (COMMITTED if whole else FOLDER / COMMITTED.name)
+    file = out or (COMMITTED if whole or update else FOLDER / COMMITTED.name)
+    if update and (quick or names != variant_names()):
+        raise PipelineError(
+            "--update is for whole scenarios of every variant", "leave out --quick and --variants"
+        )
     try:
-        passed = compare(Suite(chosen, names, FOLDER), file, quick=quick)
+        passed = compare(Suite(chosen, names, FOLDER), file, quick=quick, update=update)
     except KeyboardInterrupt:
         click.echo("stopped by Ctrl+C, and every variant with it; no result was written", err=True)
         sys.exit(INTERRUPTED)
     sys.exit(0 if passed else 1)
 
 
-def compare(suite: Suite, file: Path, *, quick: bool, console: Console | None = None) -> bool:
-    """Run the suite, write its results to a file, and print them; whether everything passed."""
+def compare(
+    suite: Suite,
+    file: Path,
+    *,
+    quick: bool,
+    update: bool = False,
+    console: Console | None = None,
+) -> bool:
+    """Run the suite, write its results to a file, and print them; whether everything passed.
+
+    With ``update`` the other scenarios' results stay in the file.
+    """
     console = console or Console(highlight=False, soft_wrap=True, markup=False)
     outcomes: dict[str, dict[str, ScenarioOutcome]] = {}
     cells = len(suite.scenarios) * len(suite.variants)
@@ -71,6 +93,8 @@ def compare(suite: Suite, file: Path, *, quick: bool, console: Console | None = 
             console.print(_line(scenario, variant, outcome))
             status.update(f"{sum(map(len, outcomes.values()))} of {cells} done")
     values = report.results(suite.scenarios, outcomes, quick=quick)
+    if update:
+        values = report.updated(json.loads(file.read_text()), values)
     report.write(values, file)
     console.print("")
     console.print(report.table(values))

@@ -55,6 +55,18 @@ def results(scenarios: Mapping[str, Scenario], outcomes: Outcomes, *, quick: boo
     }
 
 
+def updated(before: Results, values: Results) -> Results:
+    """Results of all scenarios: ``values``, and of those that it lacks what was there before."""
+    known = {**before["scenarios"], **values["scenarios"]}
+    scenarios = {name: known[name] for name in sorted(known)}
+    passed = {
+        variant: [of_one["variants"][variant]["passed"] for of_one in scenarios.values()]
+        for variant in values["badges"]
+    }
+    badges = {variant: f"{sum(each)}/{len(each)}" for variant, each in passed.items()}
+    return {**values, "scenarios": scenarios, "badges": badges}
+
+
 def write(values: Results, file: Path) -> None:
     """Replace the file and the badges beside it.
 
