@@ -59,6 +59,12 @@ VIEWS: list[Row] = [
     for page in ("/a", "/b", "/c")
 ]
 
+
+def changed_on(day: date) -> Row:
+    """A change of the first customer, without which the source would be stale."""
+    return {**CUSTOMERS[0], "updated_at": datetime(day.year, day.month, day.day, 8, tzinfo=UTC)}
+
+
 SHOP = ScriptedDataset(
     {
         FIRST_DAY: [
@@ -69,14 +75,14 @@ SHOP = ScriptedDataset(
             changes("page_views", *VIEWS),
         ],
         SECOND_DAY: [
-            changes("customers", deleted=[{"id": 3}, {"id": 4}]),
+            changes("customers", changed_on(SECOND_DAY), deleted=[{"id": 3}, {"id": 4}]),
             changes("products", deleted=[{"id": 3}]),
             changes("orders", deleted=[{"id": 4}]),
             changes("order_items", deleted=[{"id": 0}, {"id": 3}, {"id": 7}]),
             changes("page_views", deleted=[{**VIEWS[1]}]),
         ],
         THIRD_DAY: [
-            changes("customers", CUSTOMERS[3]),
+            changes("customers", CUSTOMERS[3], changed_on(THIRD_DAY)),
             changes("orders", ORDERS[3]),
             changes("order_items", LINES[3]),
             changes("page_views", VIEWS[1]),
