@@ -27,7 +27,10 @@ renamed as (
         created_at,
         updated_at
     from source
-    where not exists (select 1 from deleted where deleted.id = source.id)
+    where not exists (
+        select 1 from deleted
+        where deleted.id = source.id
+    )
 
 )
 

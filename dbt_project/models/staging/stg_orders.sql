@@ -33,7 +33,10 @@ renamed as (
     from source
     where
         status <> 'test'
-        and not exists (select 1 from deleted where deleted.id = source.id)
+        and not exists (
+            select 1 from deleted
+            where deleted.id = source.id
+        )
 
 )
 
