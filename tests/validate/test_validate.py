@@ -56,6 +56,8 @@ TAMPERINGS = {
     " SET page_url = page_url || '?' WHERE page_view_id ="
     " (SELECT min(page_view_id) FROM marts.fct_page_views)",
     "landed rows of orders missing from raw": "UPDATE raw.orders SET user_id = user_id - 1",
+    "landed rows of customers missing from raw": "UPDATE raw.customers"
+    " SET updated_at = updated_at - INTERVAL 1 DAY",
 }
 
 
