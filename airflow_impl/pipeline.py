@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from airflow.sdk import (
@@ -29,37 +28,34 @@ from airflow.sdk.exceptions import AirflowFailException
 from utc_days import UtcDays
 
 from ecommerce_pipeline import steps
-from ecommerce_pipeline.context import (
-    DEFAULT_KEY_SNAPSHOT_ROWS,
-    DEFAULT_MAX_KEY_LOSS,
-    StepContext,
-)
+from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.errors import PipelineError, is_retryable
 from ecommerce_pipeline.execution import step_client
 from ecommerce_pipeline.interval import DataInterval
-from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.specification import EXTRACT_STEPS, MAX_PARALLEL_STEPS, STEP_BY_NAME
 from ecommerce_pipeline.storage import journal
 
 WAREHOUSE_POOL = "warehouse"  # one slot: DuckDB lets one process at a time open its file
+OPTIONAL_SETTINGS = (
+    "PIPELINE_MAX_STALENESS_HOURS",
+    "PIPELINE_LOOKBACK",
+    "PIPELINE_MAX_KEY_LOSS",
+    "PIPELINE_KEY_SNAPSHOT_ROWS",
+)
 MARTS = Asset(name="marts", uri="x-ecommerce://published/marts")
 DASHBOARD = Asset(name="dashboard", uri="x-ecommerce://dashboard")
 
 
 def step_context(context: Context) -> StepContext:
     """The steps' input: the run's data interval, and Airflow's connections and variables."""
-    return StepContext(
-        run=RunDirectory(Path(Variable.get("pipeline_run_dir"))),
-        interval=data_interval(context),
-        source_url=database_url(Connection.get("source_db")),
-        max_staleness=timedelta(hours=float(Variable.get("pipeline_max_staleness_hours", 48))),
-        slack_webhook_url=Connection.get("slack").password,
-        lookback=int(Variable.get("pipeline_lookback", 0)),
-        max_key_loss=float(Variable.get("pipeline_max_key_loss", DEFAULT_MAX_KEY_LOSS)),
-        key_snapshot_rows=int(
-            Variable.get("pipeline_key_snapshot_rows", DEFAULT_KEY_SNAPSHOT_ROWS)
-        ),
-    )
+    variables = {name: Variable.get(name.lower(), None) for name in OPTIONAL_SETTINGS}
+    settings = {
+        "PIPELINE_RUN_DIR": Variable.get("pipeline_run_dir"),
+        "PIPELINE_SOURCE_URL": database_url(Connection.get("source_db")),
+        "PIPELINE_SLACK_WEBHOOK_URL": Connection.get("slack").password or "",
+        **{name: str(value) for name, value in variables.items() if value is not None},
+    }
+    return StepContext.from_environment(data_interval(context), settings)
 
 
 def data_interval(context: Context) -> DataInterval:

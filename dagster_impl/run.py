@@ -85,7 +85,7 @@ class Dagster:
         }
         # Who reaches the code server has it run steps. It asks for no password, and a folder of
         # mode 0700 keeps others out.
-        folder = self._stack.enter_context(locked_folder("code-server-"))
+        folder = self._stack.enter_context(locked_folder("pipeline-code-server-"))
         self._code_socket, web = folder / "socket", free_port()
         location = ["-m", self._pipeline, "--location-name", LOCATION]
         code = ["-s", str(self._code_socket), *location]

@@ -45,7 +45,7 @@ class PrefectApi:
         """Whether a worker of the pool is online."""
         try:
             workers = self._request("POST", f"/work_pools/{work_pool}/workers/filter", {})
-        except httpx.TransportError:  # the server was just restarted
+        except httpx.HTTPError:  # the server was just restarted, and may answer with an error
             return False
         return any(worker["status"] == "ONLINE" for worker in workers)
 

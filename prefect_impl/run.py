@@ -9,7 +9,7 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -178,8 +178,15 @@ class Prefect:
         def is_answered() -> bool:
             for service in self.services.values():
                 service.restart_if_exited()
-            with suppress(httpx.TransportError):  # the server was just restarted
+            try:
                 answers.append(request())
+            except httpx.TransportError:
+                pass  # the server was just restarted
+            except httpx.HTTPStatusError as error:
+                if not error.response.is_server_error:
+                    raise PipelineError(
+                        f"prefect server refuses a request: {error}", f"read {self._logs}"
+                    ) from error
             return bool(answers)
 
         if not wait_until(is_answered, timeout_seconds=START_SECONDS, poll_seconds=POLL_SECONDS):

@@ -23,8 +23,10 @@ from ecommerce_pipeline.datasets import (
     reset_source,
 )
 from ecommerce_pipeline.execution import step_server
+from ecommerce_pipeline.execution.environment import use_stated_environment
 from ecommerce_pipeline.execution.processes import exit_on_sigterm
 from ecommerce_pipeline.execution.step_client import run_step
+from ecommerce_pipeline.files.permissions import PRIVATE_UMASK
 from ecommerce_pipeline.harness.command_line import run_cli
 from ecommerce_pipeline.interval import DataInterval, parse_day
 from ecommerce_pipeline.run_directory import RunDirectory
@@ -154,4 +156,6 @@ def _advance(
 
 def main() -> None:
     """Run the command; a user's mistake ends in one line."""
+    os.umask(PRIVATE_UMASK)
+    use_stated_environment()
     run_cli(cli)

@@ -16,6 +16,7 @@ from ecommerce_pipeline.run_directory import RunDirectory
 DEFAULT_MAX_STALENESS = timedelta(hours=48)
 DEFAULT_MAX_KEY_LOSS = 0.5
 DEFAULT_KEY_SNAPSHOT_ROWS = 1_000_000
+MAX_LOOKBACK = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class RunSettings:
             source_url=environment.get("PIPELINE_SOURCE_URL") or f"sqlite:///{run.source_file}",
             max_staleness=_max_staleness(environment),
             slack_webhook_url=environment.get("PIPELINE_SLACK_WEBHOOK_URL") or None,
-            lookback=_whole_number(environment, "PIPELINE_LOOKBACK", 0),
+            lookback=_whole_number(environment, "PIPELINE_LOOKBACK", 0, MAX_LOOKBACK),
             max_key_loss=_max_key_loss(environment),
             key_snapshot_rows=_whole_number(
                 environment, "PIPELINE_KEY_SNAPSHOT_ROWS", DEFAULT_KEY_SNAPSHOT_ROWS
@@ -197,12 +198,15 @@ def _max_key_loss(environment: Mapping[str, str]) -> float:
     return share
 
 
-def _whole_number(environment: Mapping[str, str], name: str, default: int) -> int:
+def _whole_number(
+    environment: Mapping[str, str], name: str, default: int, highest: int = 10**18
+) -> int:
     text = environment.get(name)
     if text is None:
         return default
-    if not (text.isascii() and text.isdecimal() and len(text) < 19):
+    if not (text.isascii() and text.isdecimal() and len(text) < 20 and int(text) <= highest):
         raise PipelineError(
-            f"{name}={text!r} is not a whole number from 0 on", f"set it to one, such as {default}"
+            f"{name}={text!r} is not a whole number from 0 to {highest}",
+            f"set it to one, such as {default}",
         )
     return int(text)

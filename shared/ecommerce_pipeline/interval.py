@@ -78,10 +78,15 @@ class DataInterval:
         ]
 
     @property
+    def is_day(self) -> bool:
+        """Whether it is a whole UTC calendar day."""
+        # Not compared with a day's interval: the calendar's last day has none.
+        return self.end - self.start == DAY and self.start.time() == time()
+
+    @property
     def label(self) -> str:
         """A short name that is safe in a path: ``2025-01-31`` for a whole day, else both ends."""
-        # Not compared with a day's interval: the calendar's last day has none.
-        if self.end - self.start == DAY and self.start.time() == time():
+        if self.is_day:
             return self.start.date().isoformat()
         # Without colons, which some file systems do not allow; to the microsecond, so that two
         # intervals never have one name.

@@ -1,10 +1,11 @@
 """What a person does by hand: rebuild a lost warehouse, resynchronize deleted rows.
 
-Both keep the run's lock, so that no run works in the folder meanwhile.
+Both keep the locks of the folder, so that no run and no step works in it meanwhile.
 """
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,7 +21,7 @@ from ecommerce_pipeline.files.lock import exclusive
 from ecommerce_pipeline.interval import DataInterval, uncovered
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.steps.extract import extract_table
-from ecommerce_pipeline.steps.load import load_interval, load_raw, verified
+from ecommerce_pipeline.steps.load import load_intervals, load_raw, loaded_before, verified
 from ecommerce_pipeline.storage import landing, published, raw, warehouse
 from ecommerce_pipeline.storage.parquet import parquet_table
 from ecommerce_pipeline.storage.published import parquet_file, qualified
@@ -81,6 +82,12 @@ def resynchronize(settings: RunSettings) -> DataInterval:
     """
     run = settings.run
     with _alone(run):
+        if not run.warehouse.exists():
+            raise PipelineError(
+                f"there is no warehouse {run.warehouse}",
+                "rebuild it with: ecommerce-pipeline rebuild-warehouse "
+                f"{shlex.quote(str(run.path))}",
+            )
         with warehouse.connect(run.warehouse) as connection:
             newest = raw.newest_interval(connection)
         if newest is None:
@@ -98,7 +105,7 @@ def resynchronize(settings: RunSettings) -> DataInterval:
 def _alone(run: RunDirectory) -> Iterator[None]:
     if not run.path.is_dir():
         raise PipelineError(f"there is no run's folder {run.path}", "name an existing one")
-    with exclusive(run.driver_lock), exclusive(run.lock):
+    with exclusive(run.driver_lock), exclusive(run.lock), exclusive(run.steps_lock):
         yield
 
 
@@ -113,7 +120,7 @@ def _restorable(settings: RunSettings, say: Say) -> list[DataInterval]:
             say(f"{interval.label}: extracting again, since {error.message}")
             _extract(settings, interval)
         whole.append(interval)
-    for missing in uncovered(published.covered(run), whole):
+    for missing in uncovered(loaded_before(run), whole):
         say(f"{missing.label}: extracting again, since its landing files are missing")
         _extract(settings, missing)
         whole.append(missing)
@@ -130,7 +137,7 @@ def _load(
 ) -> None:
     # What had been accepted once is accepted again.
     context = replace(settings, max_key_loss=1.0).context(interval)
-    load_interval(connection, context, interval, verified(context))
+    load_intervals(connection, context, {interval: verified(context)})
 
 
 def _restore_snapshot(connection: duckdb.DuckDBPyConnection, run: RunDirectory) -> None:
@@ -153,7 +160,10 @@ def _put_in_place(building: Path, target: Path) -> None:
     log = target.with_name(target.name + ".wal")
     for old in (target, log):
         if old.exists():
-            old.replace(old.with_name(f"{old.name}.before-rebuild"))
+            kept = old.with_name(f"{old.name}.before-rebuild")
+            while kept.exists():
+                kept = kept.with_name(f"{kept.name}-again")
+            old.replace(kept)
     sync_file(building)
     building.replace(target)
     sync_folder(target.parent)

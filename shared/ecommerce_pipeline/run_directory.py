@@ -57,10 +57,6 @@ class RunDirectory:
         """The rows of one table in one interval; its sidecar has the suffix ``.json``."""
         return self.landing / table / f"{interval.label}.parquet"
 
-    def key_snapshot_file(self, table: str, interval: DataInterval) -> Path:
-        """The keys that the source had when the interval was extracted."""
-        return self.landing / table / f"{interval.label}.keys.parquet"
-
     @property
     def warehouse(self) -> Path:
         """The private DuckDB file; only the steps open it."""
@@ -199,6 +195,7 @@ _MADE_BY_RUNS = (
     "postgres",
     "landing",
     "warehouse.duckdb*",
+    "warehouse.rebuilding.duckdb*",
     "published",
     ".published",
     "dashboard",

@@ -74,7 +74,7 @@ def test_one_that_fails_hides_no_other(ran: Ran) -> None:
     control, other = ran.variant_runs
     assert control.passed
     assert control.oracle is not None
-    assert control.oracle.detail.startswith("13 tables, ")
+    assert control.oracle.detail.startswith("17 tables, ")
     assert control.peak_bytes > 50_000_000
     assert not other.passed
     assert other.failure is not None

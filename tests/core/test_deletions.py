@@ -200,6 +200,24 @@ def test_a_late_commit_is_reported_and_a_lookback_catches_it(source: Source, lim
     assert source.query("SELECT id FROM raw.orders WHERE id = 9") == [(9,)]
 
 
+def test_rows_that_a_lookback_finds_are_not_lost_ones(source: Source) -> None:
+    """Late rows of the day before are no loss, though that day's own keys do not have them."""
+    source.put("orders", delete=KEYS["orders"][1:])
+    source.run(FIRST)
+    source.put("orders", *({"id": number, "updated_at": MORNING} for number in (7, 8, 9)))
+    assert warnings(source.run(SECOND, lookback=1)) == ""
+    assert source.query("SELECT id FROM raw.orders ORDER BY id") == [(1,), (7,), (8,), (9,)]
+    assert source.deleted("orders") == []
+
+
+def test_losing_most_of_a_large_table_is_refused(source: Source) -> None:
+    """Above the limit of key snapshots the share holds for the number of rows."""
+    source.run(FIRST, key_snapshot_rows=0)
+    source.put("customers", delete=KEYS["customers"][1:])
+    with pytest.raises(PipelineError, match="has lost 2 of the 3 rows of customers"):
+        source.run(SECOND, key_snapshot_rows=0)
+
+
 def test_deletions_in_a_large_table_are_counted_and_resynchronized(source: Source) -> None:
     """Above the limit deleted rows are reported with their number; one command finds them."""
     source.run(FIRST, key_snapshot_rows=1)

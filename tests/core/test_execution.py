@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -272,7 +271,8 @@ def test_what_killed_servers_left_is_removed_by_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The folder of a server that was killed with its owner is removed; a living one's stays."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("ecommerce_pipeline.execution.environment._LONGEST_TEMPORARY_FOLDER", 200)
     (tmp_path / "pipeline-steps-of-a-killed-one").mkdir()
     (tmp_path / "another").mkdir()
     with step_server.running() as first, step_server.running() as second:

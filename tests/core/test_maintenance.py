@@ -126,10 +126,11 @@ def test_landing_files_that_are_damaged_are_extracted_again(
     assert again.returncode == 0, again.stderr
 
 
-def test_a_folder_in_use_is_not_rebuilt(run: RunDirectory) -> None:
-    """While a run works in the folder the command ends in one line and changes nothing."""
+@pytest.mark.parametrize("lock", ["lock", "driver_lock", "steps_lock"])
+def test_a_folder_in_use_is_not_rebuilt(run: RunDirectory, lock: str) -> None:
+    """While a run or a step works in the folder the command ends in one line, changing nothing."""
     content = run.warehouse.read_bytes()
-    with exclusive(run.lock):
+    with exclusive(getattr(run, lock)):
         done = rebuild(run)
     assert done.returncode == 1
     assert done.stderr.startswith("error: another run")

@@ -9,6 +9,7 @@ import pytest
 
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.steps import validate
+from ecommerce_pipeline.storage.raw import create_present_views
 from support.raw_warehouse import NOON, Shop
 
 
@@ -26,6 +27,7 @@ def check(shop: Shop) -> None:
     """Compare the mart with the validation's computation."""
     with duckdb.connect(shop.run.warehouse) as connection:
         connection.execute("SET TimeZone = 'UTC'")
+        create_present_views(connection)
         validate._check_daily_revenue(connection)
 
 

@@ -163,7 +163,7 @@ def test_rows_come_with_all_keys(url: str, tmp_path: Path) -> None:
     fill(url, {CUSTOMERS: [customer(5, NOON), customer(3, DAY.end), customer(-4, DAY.end)]})
     context = run(tmp_path / "run", url)
     extract_table(context, CUSTOMERS)
-    keys = pq.read_table(context.run.key_snapshot_file("customers", DAY))
+    keys = pq.read_table(landing.key_snapshot_file(landed(context, CUSTOMERS)))
     assert keys.schema == landing.key_schema(CUSTOMERS)
     assert keys.to_pydict() == {"id": [-4, 3, 5], "updated_at": [DAY.end, DAY.end, NOON]}
     sidecar = landing.verify(CUSTOMERS, landed(context, CUSTOMERS))
@@ -175,7 +175,7 @@ def test_a_large_table_comes_with_its_later_keys(url: str, tmp_path: Path) -> No
     fill(url, {CUSTOMERS: [customer(5, NOON), customer(3, DAY.end), customer(-4, DAY.end)]})
     context = replace(run(tmp_path / "run", url), key_snapshot_rows=2)
     extract_table(context, CUSTOMERS)
-    keys = pq.read_table(context.run.key_snapshot_file("customers", DAY))
+    keys = pq.read_table(landing.key_snapshot_file(landed(context, CUSTOMERS)))
     assert keys.to_pydict() == {"id": [-4, 3], "updated_at": [DAY.end, DAY.end]}
     sidecar = landing.verify(CUSTOMERS, landed(context, CUSTOMERS))
     assert (sidecar.rows, sidecar.source_rows, sidecar.has_all_keys) == (1, 3, False)
@@ -213,7 +213,7 @@ def test_rows_and_keys_are_of_one_moment(
     monkeypatch.setattr(extract, "check_columns", meanwhile)
     context = run(tmp_path / "run", url)
     assert extract_table(context, CUSTOMERS).rows == {"customers": 1}
-    keys = pq.read_table(context.run.key_snapshot_file("customers", DAY))
+    keys = pq.read_table(landing.key_snapshot_file(landed(context, CUSTOMERS)))
     assert keys["id"].to_pylist() == [1]
 
 

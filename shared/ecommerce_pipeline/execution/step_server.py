@@ -21,7 +21,7 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -94,7 +94,8 @@ def _served(address: Path) -> Iterator[Supervisor]:
             ) from None
         try:
             listener.listen(64)
-            supervisor = Supervisor(lambda: _start(listener), give_up=listener.close)
+            environment = stated_environment()  # also of a server that takes the first one's place
+            supervisor = Supervisor(lambda: _start(listener, environment), give_up=listener.close)
             try:
                 yield supervisor
             finally:
@@ -109,7 +110,7 @@ def _is_served(address: Path) -> bool:
         return client.connect_ex(str(address)) != errno.ECONNREFUSED
 
 
-def _start(listener: socket.socket) -> Server:
+def _start(listener: socket.socket, environment: Mapping[str, str]) -> Server:
     heartbeats, heart = os.pipe()
     try:
         process = subprocess.Popen(
@@ -117,7 +118,7 @@ def _start(listener: socket.socket) -> Server:
             stdin=subprocess.PIPE,  # the lifeline: the kernel closes it when the owner ends
             pass_fds=[listener.fileno(), heart],
             start_new_session=True,  # Ctrl+C in the terminal reaches only the owner
-            env=stated_environment(),
+            env=environment,
             umask=PRIVATE_UMASK,
         )
     finally:

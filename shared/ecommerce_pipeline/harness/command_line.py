@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from ecommerce_pipeline.context import MAX_LOOKBACK
 from ecommerce_pipeline.datasets import DATASET_NAMES
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution.environment import use_stated_environment
@@ -84,7 +85,7 @@ def command_of(
     )
     @click.option(
         "--lookback",
-        type=click.IntRange(min=0),
+        type=click.IntRange(min=0, max=MAX_LOOKBACK),
         help="Earlier intervals to extract again with each one, for rows committed late."
         "  [default: PIPELINE_LOOKBACK, else 0]",
     )

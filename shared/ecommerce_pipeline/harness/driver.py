@@ -86,6 +86,7 @@ def drive(variant: Variant, options: RunOptions, progress: Progress) -> RunRecor
         run_record.read(run.record)  # before the folder, or a lock in it, is made
     else:
         run.refuse_foreign()
+    _settings(run, options.source, options)  # a malformed one is refused before anything is removed
     run.make()
     with exclusive(run.driver_lock):
         record = _new_record(variant, options, dataset)

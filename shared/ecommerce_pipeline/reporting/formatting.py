@@ -131,7 +131,7 @@ def time(value: datetime) -> str:
 
 def interval(value: DataInterval) -> str:
     """A whole UTC day by its date, any other interval by both ends."""
-    if value == DataInterval.for_day(value.start.date()):
+    if value.is_day:
         return day(value.start)
     return f"{time(value.start)} to {time(value.end)}"
 

@@ -43,9 +43,9 @@ _TYPE_NAMES = {
 # Text in the order of its bytes, as in SQLite: a server's own collation depends on its locale, and
 # with it the order of the rows in the landing file would.
 _BYTEWISE = ' COLLATE "C"'
-# psycopg reads times of the style ISO only, and any place may have set another. The server's zone
-# would be taken for times without one, as ``_csv`` writes them. Without row
-# security a query from which a policy would hide rows fails.
+# psycopg reads times of the style ISO only, and any place may have set another. The zone is that of
+# the times without one which ``_csv`` writes. With row security off, a query from which a policy
+# would hide rows fails.
 _SESSION = "SET DateStyle TO ISO; SET TimeZone TO 'UTC'; SET row_security TO off"
 _NO_ENCODING = "SQL_ASCII"  # of a database that takes any bytes as text
 _STAGED = "pipeline_staged_rows"

@@ -50,7 +50,13 @@ class SqliteSource:
 
     def create_tables(self) -> None:
         """Create the file and the contract's tables with their indexes, where missing."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise PipelineError(
+                f"the folder of {self._path} cannot be made: {error.strerror or error}",
+                "name a path in a folder that can be written to",
+            ) from error
         with self._errors():
             connection = self._connection(create=True)
             connection.execute("PRAGMA journal_mode = WAL")  # readers never wait for the writer

@@ -6,6 +6,8 @@ loads. ``deletions`` follows the rows that the source has deleted.
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 
 import duckdb
@@ -17,6 +19,7 @@ from ecommerce_pipeline.files.crash_points import crash_point
 from ecommerce_pipeline.interval import DataInterval, uncovered
 from ecommerce_pipeline.interval_run import SUCCESS
 from ecommerce_pipeline.result import StepResult
+from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.storage import deletions, journal, landing, published, warehouse
 from ecommerce_pipeline.storage.landing import Sidecar
 from ecommerce_pipeline.storage.parquet import parquet_table
@@ -40,8 +43,7 @@ def load_raw(context: StepContext) -> StepResult:
         with warehouse.transaction(connection):
             create_tables(connection)
             _raise_if_lost(connection, context)
-            for interval in intervals:
-                load_interval(connection, context, interval, sidecars[interval])
+            load_intervals(connection, context, sidecars)
             warnings = [
                 *_gaps(connection),
                 *(
@@ -56,22 +58,24 @@ def load_raw(context: StepContext) -> StepResult:
     return StepResult(rows=rows, details={"warnings": "; ".join(warnings)} if warnings else {})
 
 
-def load_interval(
+def load_intervals(
     connection: duckdb.DuckDBPyConnection,
     context: StepContext,
-    interval: DataInterval,
-    sidecars: dict[Table, Sidecar],
+    sidecars: Mapping[DataInterval, Mapping[Table, Sidecar]],
 ) -> None:
-    """Merge one interval's verified landing files; call it inside a transaction.
+    """Merge the verified landing files of intervals; call it inside a transaction.
 
     Raises:
         PipelineError: the source has lost more rows than allowed.
     """
-    for table, sidecar in sidecars.items():
-        _merge(connection, table, context.run.landing_file(table.name, interval))
-        _record_interval(connection, table, interval, sidecar.rows)
-    for table, sidecar in sidecars.items():
-        deletions.follow(connection, context, table, sidecar)
+    for interval, tables in sidecars.items():
+        for table, sidecar in tables.items():
+            _merge(connection, table, context.run.landing_file(table.name, interval))
+            _record_interval(connection, table, interval, sidecar.rows)
+    # After all: only the keys of the newest interval count, and its rows must be known by then.
+    for tables in sidecars.values():
+        for table, sidecar in tables.items():
+            deletions.follow(connection, context, table, sidecar)
 
 
 def verified(context: StepContext) -> dict[Table, Sidecar]:
@@ -95,23 +99,29 @@ def _lookback(context: StepContext) -> list[DataInterval]:
 def _raise_if_lost(connection: duckdb.DuckDBPyConnection, context: StepContext) -> None:
     """Refuse a new or an old warehouse in the place of the one that was loaded before."""
     # Without this, the next run would publish one interval's rows as if they were all.
-    known = [
-        *published.covered(context.run),
-        *(
-            DataInterval.parse(entry.interval)
-            for entry in journal.read(context.run)
-            if entry.step == "load_raw" and entry.outcome == SUCCESS
-        ),
-    ]
-    missing = uncovered(known, covered(connection))
+    missing = uncovered(loaded_before(context.run), covered(connection))
     if missing:
         raise PipelineError(
             f"the warehouse {context.run.warehouse} lacks {missing[0]}"
             f"{' and more' if len(missing) > 1 else ''}, which was loaded before:"
             " the file was lost or replaced by an older one",
             "rebuild it from landing/ and published/ with: "
-            f"ecommerce-pipeline rebuild-warehouse {context.run.path}",
+            f"ecommerce-pipeline rebuild-warehouse {shlex.quote(str(context.run.path))}",
         )
+
+
+def loaded_before(run: RunDirectory) -> list[DataInterval]:
+    """The time that was loaded, as the published copy and the journal have it.
+
+    Raises:
+        PipelineError: the published copy is damaged.
+    """
+    loaded = (
+        DataInterval.parse(entry.interval)
+        for entry in journal.read(run)
+        if entry.step == "load_raw" and entry.outcome == SUCCESS
+    )
+    return [*published.covered(run), *loaded]
 
 
 def _merge(connection: duckdb.DuckDBPyConnection, table: Table, path: Path) -> None:

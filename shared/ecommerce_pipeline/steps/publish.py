@@ -100,6 +100,8 @@ def _replace(context: StepContext) -> tuple[Path, Manifest]:
     _replace_link(link, version)
     kept = [version.name, replaced.name]
     published_versions.remove_expired(versions, keep_hours, kept=kept)
+    for earlier in versions.glob("[0-9]*"):  # the readers may be others by now
+        share(earlier, context.run.path)
     return version, manifest
 
 

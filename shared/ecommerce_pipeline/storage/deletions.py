@@ -8,6 +8,7 @@ them the number of rows tells how many were deleted, though not which.
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import duckdb
@@ -19,7 +20,7 @@ from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.storage import landing
 from ecommerce_pipeline.storage.landing import Sidecar
 from ecommerce_pipeline.storage.parquet import parquet_table
-from ecommerce_pipeline.storage.raw import key_list, newest_interval, same_key
+from ecommerce_pipeline.storage.raw import key_list, newest_interval, present, same_key
 
 _SHOWN_DAYS = 3
 
@@ -40,7 +41,8 @@ def follow(
         return
     keys = landing.key_snapshot_file(rows)
     if sidecar.has_all_keys:
-        _raise_if_too_many(connection, context, table, keys)
+        before, lost = _count_lost(connection, table, keys)
+        _raise_if_too_many(context, table, before=before, lost=lost)
         _replace(connection, table, keys)
     else:
         _undelete(connection, table, rows)
@@ -59,7 +61,7 @@ def missing_rows(
         return []
     keys = landing.key_snapshot_file(context.run.landing_file(table.name, sidecar.interval))
     missing = _by_key if sidecar.has_all_keys else _by_count
-    return missing(connection, table, sidecar, keys)
+    return missing(connection, context, table, sidecar, keys)
 
 
 def _follow_older(
@@ -95,26 +97,25 @@ def _undelete(connection: duckdb.DuckDBPyConnection, table: Table, rows: Path) -
     )
 
 
-def _raise_if_too_many(
-    connection: duckdb.DuckDBPyConnection, context: StepContext, table: Table, keys: Path
-) -> None:
-    """Refuse a source that was truncated or is being filled; one row alone may always go."""
-    present = (
-        f'FROM raw."{table.name}" AS loaded WHERE NOT EXISTS'
-        f' (FROM raw."deleted_{table.name}" AS deleted'
-        f" WHERE {same_key(table, 'deleted', 'loaded')})"
-    )
+def _count_lost(connection: duckdb.DuckDBPyConnection, table: Table, keys: Path) -> tuple[int, int]:
+    """How many rows the source had, and how many of them it has lost since."""
     ((before, lost),) = connection.execute(
-        f"SELECT (SELECT count(*) {present}), (SELECT count(*) {present} AND NOT EXISTS"
-        f" (FROM {parquet_table(keys)} AS kept WHERE {same_key(table, 'kept', 'loaded')}))"
+        f"SELECT (SELECT count(*) {present(table)}), (SELECT count(*) {present(table)}"
+        f" AND NOT EXISTS (FROM {parquet_table(keys)} AS kept"
+        f" WHERE {same_key(table, 'kept', 'loaded')}))"
     ).fetchall()
+    return before, lost
+
+
+def _raise_if_too_many(context: StepContext, table: Table, *, before: int, lost: int) -> None:
+    """Refuse a source that was truncated or is being filled; one row alone may always go."""
     if lost > 1 and lost > context.max_key_loss * before:
         raise PipelineError(
             f"the source has lost {lost} of the {before} rows of {table.name} that it had, more"
             f" than the share of {context.max_key_loss:g} that may go in one interval",
             "if the table was truncated or is being filled, wait and run the interval again; if"
             " the rows were meant to go, run it once with PIPELINE_MAX_KEY_LOSS=1"
-            " (--max-key-loss 1)",
+            " (run.py: --resume --max-key-loss 1)",
         )
 
 
@@ -129,7 +130,11 @@ def _replace(connection: duckdb.DuckDBPyConnection, table: Table, keys: Path) ->
 
 
 def _by_key(
-    connection: duckdb.DuckDBPyConnection, table: Table, sidecar: Sidecar, keys: Path
+    connection: duckdb.DuckDBPyConnection,
+    _: StepContext,
+    table: Table,
+    sidecar: Sidecar,
+    keys: Path,
 ) -> list[str]:
     """The rows from before the interval's end that are not loaded, or only as an older version."""
     days = connection.execute(
@@ -152,14 +157,20 @@ def _by_key(
 
 
 def _by_count(
-    connection: duckdb.DuckDBPyConnection, table: Table, sidecar: Sidecar, keys: Path
+    connection: duckdb.DuckDBPyConnection,
+    context: StepContext,
+    table: Table,
+    sidecar: Sidecar,
+    keys: Path,
 ) -> list[str]:
-    """How the number of rows from before the interval's end differs from the source's."""
+    """How the number of rows from before the interval's end differs from the source's.
+
+    Raises:
+        PipelineError: more rows have disappeared than ``max_key_loss`` allows.
+    """
     # Rows that have changed since then are loaded as they were before.
     ((loaded,),) = connection.execute(
-        f'SELECT count(*) FROM raw."{table.name}" AS loaded WHERE updated_at < ?'
-        f' AND NOT EXISTS (FROM raw."deleted_{table.name}" AS deleted'
-        f" WHERE {same_key(table, 'deleted', 'loaded')})"
+        f"SELECT count(*) {present(table)} AND updated_at < ?"
         f" AND NOT EXISTS (FROM {parquet_table(keys)} AS later"
         f" WHERE {same_key(table, 'later', 'loaded')})",
         [sidecar.interval.end],
@@ -171,8 +182,10 @@ def _by_count(
             " which they were updated again, or set a lookback"
         ]
     if surplus > 0:
+        _raise_if_too_many(context, table, before=loaded, lost=surplus)
         return [
             f"{table.name}: {surplus} loaded rows are no longer in the source; remove them with:"
-            f" ecommerce-pipeline resynchronize"
+            f" ecommerce-pipeline resynchronize {shlex.quote(str(context.run.path))},"
+            " then run the newest interval again"
         ]
     return []

@@ -18,6 +18,8 @@ from ecommerce_pipeline.storage.parquet import parquet_table
 
 MANIFEST = "manifest.json"
 DATABASE = "warehouse.duckdb"
+# What reading a manifest can raise that is cut off, or of another form.
+_DAMAGES = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ def covered(run: RunDirectory) -> Sequence[DataInterval]:
         return Manifest.read(run.published.resolve()).covered
     except FileNotFoundError:
         return ()
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except _DAMAGES as error:
         raise PipelineError(
             f"the published copy {run.published} is damaged: {error}",
             f"remove the link {run.published} and run the interval again",
@@ -131,7 +133,7 @@ def open_published(run: RunDirectory) -> Iterator[PublishedCopy]:
         connection = _connect(folder, manifest)
     except FileNotFoundError:
         raise _nothing_published(run) from None
-    except (OSError, ValueError, KeyError, TypeError, duckdb.Error) as error:
+    except (*_DAMAGES, duckdb.Error) as error:
         raise PipelineError(
             f"the published copy {folder} is damaged: {error}", "run the step publish again"
         ) from error

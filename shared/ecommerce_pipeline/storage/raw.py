@@ -31,12 +31,20 @@ def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
 def create_present_views(connection: duckdb.DuckDBPyConnection) -> None:
     """For this connection alone: ``present_<table>`` without the rows that the source deleted."""
     for table in TABLES:
-        connection.execute(
-            f'CREATE OR REPLACE TEMP VIEW "present_{table.name}" AS'
-            f' FROM raw."{table.name}" AS loaded WHERE NOT EXISTS'
-            f' (FROM raw."deleted_{table.name}" AS deleted'
-            f" WHERE {same_key(table, 'deleted', 'loaded')})"
-        )
+        view = f'CREATE OR REPLACE TEMP VIEW "present_{table.name}"'
+        connection.execute(f"{view} AS {present(table)}")
+
+
+def present(table: Table) -> str:
+    """The clauses FROM and WHERE, in SQL, of the loaded rows that the source has not deleted.
+
+    The alias of a row is ``loaded``; a further condition can follow with AND.
+    """
+    return (
+        f'FROM raw."{table.name}" AS loaded WHERE NOT EXISTS'
+        f' (FROM raw."deleted_{table.name}" AS deleted'
+        f" WHERE {same_key(table, 'deleted', 'loaded')})"
+    )
 
 
 def covered(connection: duckdb.DuckDBPyConnection) -> list[DataInterval]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -77,7 +78,7 @@ def _open(path: Path, read_only: bool, wait_seconds: float) -> duckdb.DuckDBPyCo
                 raise PipelineError(
                     f"the warehouse {path} cannot be opened: {error}",
                     "check the disk and the file's permissions; rebuild a damaged file with: "
-                    f"ecommerce-pipeline rebuild-warehouse {path.parent}",
+                    f"ecommerce-pipeline rebuild-warehouse {shlex.quote(str(path.parent))}",
                 ) from error
             if time.monotonic() >= deadline:
                 raise PipelineError(
