@@ -32,7 +32,7 @@ from pipeline_verification.random_kills.reader import read_once
 from pipeline_verification.verdict import ORACLE, PUBLISHED, RUN_CHECKS, FinishedRunEvidence
 
 DATASET = "synthetic"
-SCALE = 5
+SCALE = 1
 DAYS = ("2025-01-01", "2025-01-02")
 TIMEOUT_SECONDS = 600.0
 # What a day changes below a run's folder, apart from a tool's own files.

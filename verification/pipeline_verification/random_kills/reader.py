@@ -11,7 +11,7 @@ from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.storage.published import Manifest, PublishedCopy, open_published
 from pipeline_verification.checks import incomplete_dashboard
 
-PAUSE_SECONDS = 0.2
+PAUSE_SECONDS = 0.5
 END_SECONDS = 60.0
 
 
