@@ -332,7 +332,11 @@ def test_a_deployment_has_schedule_limits_and_settings(
     (schedule,) = daily.schedules
     assert schedule.schedule == CronSchedule(cron="0 6 * * *", timezone="UTC")
     assert not schedule.active
-    assert sorted(automations) == ["crash-silent-runs", "resume-crashed-runs"]
+    assert sorted(automations) == [
+        "crash-silent-runs",
+        "resume-crashed-runs",
+        "schedule-pending-runs-again",
+    ]
     assert (pool.concurrency_limit, limit.limit) == (1, 1)
     context = step_context(DataInterval.parse(FIRST_DAY))
     assert context.run == RunDirectory(tmp_path)

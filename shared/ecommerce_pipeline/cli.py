@@ -27,7 +27,7 @@ from ecommerce_pipeline.execution.environment import use_stated_environment
 from ecommerce_pipeline.execution.processes import exit_on_sigterm
 from ecommerce_pipeline.execution.step_client import run_step
 from ecommerce_pipeline.files.permissions import PRIVATE_UMASK
-from ecommerce_pipeline.harness.command_line import run_cli
+from ecommerce_pipeline.harness.command_line import FolderPath, run_cli
 from ecommerce_pipeline.interval import DataInterval, parse_day
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.specification import STEP_NAMES
@@ -92,7 +92,7 @@ def run_step_command(step: str, interval: str) -> None:
     click.echo(json.dumps(result.to_json()))
 
 
-_RUN_DIR = click.Path(path_type=Path, file_okay=False)
+_RUN_DIR = FolderPath(path_type=Path, file_okay=False)
 
 
 @cli.command("rebuild-warehouse")
@@ -134,7 +134,7 @@ def serve_steps(address: Path) -> None:
 
 
 @cli.command()
-@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.argument("run_dir", type=_RUN_DIR)
 def published(run_dir: Path) -> None:
     """Print the folder of the version that RUN_DIR/published leads to now.
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import duckdb
 
 from ecommerce_pipeline.context import RunSettings
-from ecommerce_pipeline.contract import TABLES
+from ecommerce_pipeline.contract import CUSTOMERS, ORDERS, PAGE_VIEWS, PRODUCTS, TABLES
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.files.atomic import sync_file, sync_folder
 from ecommerce_pipeline.files.lock import exclusive
@@ -27,6 +27,12 @@ from ecommerce_pipeline.storage.parquet import parquet_table
 from ecommerce_pipeline.storage.published import parquet_file, qualified
 
 _NO_LIMIT = 10**18
+_ROWS_OF = {
+    "marts.dim_customers": CUSTOMERS,
+    "marts.dim_products": PRODUCTS,
+    "marts.fct_orders": ORDERS,
+    "marts.fct_page_views": PAGE_VIEWS,
+}
 
 Say = Callable[[str], None]
 
@@ -54,7 +60,7 @@ def rebuild_warehouse(settings: RunSettings, say: Say) -> DataInterval:
         if not intervals:
             raise PipelineError(
                 f"{run.path} has neither landing files nor a published copy",
-                "name the run's folder, or run its intervals again",
+                "name a run's folder, or run its intervals again",
             )
         building = run.warehouse.with_name("warehouse.rebuilding.duckdb")
         building.unlink(missing_ok=True)
@@ -103,8 +109,10 @@ def resynchronize(settings: RunSettings) -> DataInterval:
 
 @contextmanager
 def _alone(run: RunDirectory) -> Iterator[None]:
-    if not run.path.is_dir():
-        raise PipelineError(f"there is no run's folder {run.path}", "name an existing one")
+    if not (run.landing.exists() or run.published.exists() or run.warehouse.exists()):
+        raise PipelineError(
+            f"{run.path} has neither landing files nor a published copy", "name a run's folder"
+        )
     with exclusive(run.driver_lock), exclusive(run.lock), exclusive(run.steps_lock):
         yield
 
@@ -113,14 +121,19 @@ def _restorable(settings: RunSettings, say: Say) -> list[DataInterval]:
     """The intervals to load, in order, after what was missing or damaged was extracted again."""
     run = settings.run
     whole = []
+    loaded = loaded_before(run)
     for interval in landing.landed_intervals(run):
+        if uncovered([interval], loaded):
+            # Extracted and never loaded: the load may have refused it, and its own run decides.
+            say(f"{interval.label}: left out, since it was not loaded before")
+            continue
         try:
             verified(settings.context(interval))
         except PipelineError as error:
             say(f"{interval.label}: extracting again, since {error.message}")
             _extract(settings, interval)
         whole.append(interval)
-    for missing in uncovered(loaded_before(run), whole):
+    for missing in uncovered(loaded, whole):
         say(f"{missing.label}: extracting again, since its landing files are missing")
         _extract(settings, missing)
         whole.append(missing)
@@ -130,6 +143,7 @@ def _restorable(settings: RunSettings, say: Say) -> list[DataInterval]:
 def _extract(settings: RunSettings, interval: DataInterval) -> None:
     for table in TABLES:
         extract_table(replace(settings, lookback=0).context(interval), table)
+    _raise_if_another_source(settings, interval)
 
 
 def _load(
@@ -138,6 +152,27 @@ def _load(
     # What had been accepted once is accepted again.
     context = replace(settings, max_key_loss=1.0).context(interval)
     load_intervals(connection, context, {interval: verified(context)})
+
+
+def _raise_if_another_source(settings: RunSettings, extracted: DataInterval) -> None:
+    """Refuse a source with far fewer rows than were published: it is another one, or empty.
+
+    Raises:
+        PipelineError: a table has lost more rows than ``max_key_loss`` allows.
+    """
+    run = settings.run
+    if not run.published.exists():
+        return
+    tables = published.Manifest.read(published.resolve(run)).tables
+    for mart, table in _ROWS_OF.items():
+        rows = landing.read_sidecar(run.landing_file(table.name, extracted)).source_rows
+        before = tables[mart].rows if mart in tables else 0
+        if before - rows > max(1, settings.max_key_loss * before):
+            raise PipelineError(
+                f"the source has {rows} rows of {table.name}, of which {before} are published",
+                "set PIPELINE_SOURCE_URL to the source from which they came, for what landing/"
+                " lacks is extracted again; or allow the loss with PIPELINE_MAX_KEY_LOSS=1",
+            )
 
 
 def _restore_snapshot(connection: duckdb.DuckDBPyConnection, run: RunDirectory) -> None:

@@ -189,6 +189,16 @@ def test_a_day_that_never_ran_is_reported(source: Source) -> None:
     assert "the source has rows of orders that are not loaded: 1 updated on 2025-01-02" in warned
 
 
+def test_a_row_that_went_back_in_time_is_reported(source: Source) -> None:
+    """A row restored with an older updated_at stays as it was loaded, and a warning says so."""
+    source.put("customers", {"id": 1, "name": "wrong", "updated_at": SECOND.start})
+    source.run(FIRST)
+    source.run(SECOND)
+    source.put("customers", {"id": 1, "name": "right", "updated_at": MORNING})
+    warned = warnings(source.run(THIRD))
+    assert "1 rows of customers have an older updated_at in the source" in warned
+
+
 @pytest.mark.parametrize("limit", [2, 100])
 def test_a_late_commit_is_reported_and_a_lookback_catches_it(source: Source, limit: int) -> None:
     """A row committed after its interval ran is reported by the next one, or loaded with it."""

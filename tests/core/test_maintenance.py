@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -54,10 +56,10 @@ def run(folders: Folders, tmp_path: Path) -> RunDirectory:
     return RunDirectory(tmp_path / "run")
 
 
-def rebuild(run: RunDirectory) -> subprocess.CompletedProcess[str]:
+def rebuild(run: RunDirectory, source: str | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "ecommerce_pipeline", "rebuild-warehouse", str(run.path)],
-        env={**os.environ, "PIPELINE_SOURCE_URL": f"sqlite:///{run.source_file}"},
+        env={**os.environ, "PIPELINE_SOURCE_URL": source or f"sqlite:///{run.source_file}"},
         capture_output=True,
         text=True,
         check=False,
@@ -135,6 +137,36 @@ def test_a_folder_in_use_is_not_rebuilt(run: RunDirectory, lock: str) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("error: another run")
     assert run.warehouse.read_bytes() == content
+
+
+def test_an_interval_that_was_refused_is_left_out(
+    run: RunDirectory, step_server_environment: dict[str, str]
+) -> None:
+    """A rebuild loads no interval whose own load was refused, and its run is refused again."""
+    with closing(sqlite3.connect(run.source_file)) as connection, connection:
+        connection.execute("DELETE FROM customers")
+    refused = run_control(run.path, DAYS[2], environment=step_server_environment)
+    assert "of customers that it had" in refused.stderr
+    delete(run)
+    done = rebuild(run)
+    assert done.returncode == 0, done.stderr
+    assert f"{DAYS[2]}: left out, since it was not loaded before" in done.stdout
+    again = run_control(run.path, DAYS[2], environment=step_server_environment)
+    assert "of customers that it had" in again.stderr
+
+
+def test_another_source_is_not_taken_for_the_lost_one(run: RunDirectory, tmp_path: Path) -> None:
+    """What landing/ lacks is not extracted from a source with far fewer rows than published."""
+    delete(run)
+    shutil.rmtree(run.landing)
+    other = f"sqlite:///{tmp_path / 'other.db'}"
+    fill_source(other, load_dataset("synthetic"), DAYS[0])
+    with closing(sqlite3.connect(tmp_path / "other.db")) as connection, connection:
+        connection.execute("DELETE FROM products")
+    done = rebuild(run, other)
+    assert done.returncode == 1
+    assert "set PIPELINE_SOURCE_URL to the source from which they came" in done.stderr
+    assert not run.warehouse.exists()
 
 
 def test_a_folder_without_data_is_not_rebuilt(tmp_path: Path) -> None:

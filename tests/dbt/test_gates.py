@@ -96,6 +96,18 @@ def test_lines_without_an_order_are_reported(shop: Shop) -> None:
     assert result.details["warnings"] == "order_line_has_an_order (1 row)"
 
 
+def test_lines_of_deleted_rows_are_reported(shop: Shop) -> None:
+    """A line whose order or product the source has deleted is named by a warning."""
+    shop.load("products", {"id": 1})
+    shop.load("orders", {"id": 1, "status": "pending"})
+    shop.load("order_items", {"id": 1, "order_id": 1, "product_id": 1, "quantity": 5})
+    shop.loaded()
+    shop.execute("INSERT INTO raw.deleted_orders VALUES (1)")
+    shop.execute("INSERT INTO raw.deleted_products VALUES (1)")
+    warned = str(steps.resolve("dbt_test_staging")(shop.context()).details["warnings"])
+    assert "order_line_has_a_product (1 row), order_line_has_an_order (1 row)" in warned
+
+
 def test_bad_marts_fail_by_name(shop: Shop) -> None:
     """Marts and a history that break their rules fail the marts tests, which name them."""
     shop.load("customers", {"id": 1})

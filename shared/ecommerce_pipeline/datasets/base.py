@@ -96,7 +96,7 @@ def _position(source: Source, dataset: Dataset) -> date | None:
         raise PipelineError(
             f"the source holds the data set {state['dataset']} {state['options']}, "
             f"not {dataset.name} {_identity(dataset)['options']}",
-            "use another source, or create it again with: ecommerce-pipeline source create",
+            "use another source, or create it again with: ecommerce-pipeline source create URL",
         )
     return date.fromisoformat(reached)
 

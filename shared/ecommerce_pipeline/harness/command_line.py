@@ -26,7 +26,7 @@ from ecommerce_pipeline.source import given_url
 _DISK_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
-class _Folder(click.Path):
+class FolderPath(click.Path):
     """A folder's path; an empty one, such as that of an unset shell variable, is refused."""
 
     def convert(
@@ -79,7 +79,7 @@ def command_of(
     )
     @click.option(
         "--run-dir",
-        type=_Folder(path_type=Path, file_okay=False),
+        type=FolderPath(path_type=Path, file_okay=False),
         default=default_run_dir,
         help=run_dir_help,
     )

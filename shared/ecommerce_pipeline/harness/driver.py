@@ -35,6 +35,7 @@ from ecommerce_pipeline.source import redact
 
 NO_DATASET = "none"
 DAILY, BACKFILL = "daily", "backfill"
+ORPHAN_SECONDS = 120.0
 PACKAGES = ("dbt-core", "dbt-duckdb", "duckdb", "pandas", "pyarrow")
 
 
@@ -91,7 +92,9 @@ def drive(variant: Variant, options: RunOptions, progress: Progress) -> RunRecor
     with exclusive(run.driver_lock):
         record = _new_record(variant, options, dataset)
         if options.resume:
-            _continue(record, run_record.read(run.record), run.record)
+            # A pipeline outlives its driver that was killed; its interval must have ended.
+            with exclusive(run.lock, wait_seconds=ORPHAN_SECONDS):
+                _continue(record, run_record.read(run.record), run.record)
         else:
             run.clear()
         record.write(run.record)
@@ -133,6 +136,8 @@ def plan(options: RunOptions) -> tuple[Dataset | None, list[DataInterval]]:
     Raises:
         PipelineError: an option does not fit.
     """
+    if not options.source:
+        raise PipelineError("--source is empty", "name a source, or leave the option out")
     dataset = _dataset(options)
     return dataset, list(days(_start(options, dataset), options.days))
 

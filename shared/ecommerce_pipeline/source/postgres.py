@@ -128,7 +128,8 @@ class PostgresSource:
         if not rows:
             raise PipelineError(
                 f"the source {self._shown_url} has no table {table.name}",
-                "create it with: ecommerce-pipeline source create",
+                "check PIPELINE_SOURCE_URL or --source, or create it with:"
+                " ecommerce-pipeline source create URL",
             )
         return {
             name: ColumnInfo(

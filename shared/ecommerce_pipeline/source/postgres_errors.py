@@ -38,7 +38,7 @@ def query_error(error: psycopg.Error, shown_url: str, user: str) -> PipelineErro
 def _hint(error: psycopg.Error, user: str) -> tuple[str, bool]:
     match error:
         case errors.UndefinedTable():
-            return "create it with: ecommerce-pipeline source create", False
+            return "create it with: ecommerce-pipeline source create URL", False
         case errors.InsufficientPrivilege():
             return _privilege(error, user), False
         case errors.SerializationFailure() | errors.DeadlockDetected():

@@ -189,7 +189,8 @@ class SqliteSource:
             if not create and not self._path.exists():
                 raise PipelineError(
                     f"the source {self._path} does not exist",
-                    "check the path, or create it with: ecommerce-pipeline source create",
+                    "check PIPELINE_SOURCE_URL or --source, or create it with:"
+                    f" ecommerce-pipeline source create sqlite:///{self._path}",
                 )
             # By URI, since a mere path is created when it is missing. Without an isolation level
             # the module begins no transactions: it would do so before a write, not before a read.
@@ -216,7 +217,7 @@ class SqliteSource:
         if not found:
             raise PipelineError(
                 f"the source {self._path} has no table {table.name}",
-                "create it with: ecommerce-pipeline source create",
+                f"create it with: ecommerce-pipeline source create sqlite:///{self._path}",
             )
         declared = dict(found)
         if self._is_view(table):

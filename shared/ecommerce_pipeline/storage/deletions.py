@@ -9,6 +9,7 @@ them the number of rows tells how many were deleted, though not which.
 from __future__ import annotations
 
 import shlex
+from datetime import date
 from pathlib import Path
 
 import duckdb
@@ -146,6 +147,22 @@ def _by_key(
         " GROUP BY ALL ORDER BY ALL",
         [sidecar.interval.end],
     ).fetchall()
+    ((older,),) = connection.execute(
+        f'SELECT count(*) FROM {parquet_table(keys)} AS present JOIN raw."{table.name}" AS loaded'
+        f" ON {same_key(table, 'loaded', 'present')}"
+        " WHERE loaded.updated_at > present.updated_at"
+    ).fetchall()
+    if older:
+        return [
+            f"{older} rows of {table.name} have an older updated_at in the source than was loaded;"
+            " they stay as they were loaded until the source sets a later one",
+            *_late(table, days),
+        ]
+    return _late(table, days)
+
+
+def _late(table: Table, days: list[tuple[date, int]]) -> list[str]:
+    """A warning of rows that are not loaded, by the UTC day of their ``updated_at``."""
     if not days:
         return []
     shown = [f"{count} updated on {day}" for day, count in days[:_SHOWN_DAYS]]

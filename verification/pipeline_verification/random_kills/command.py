@@ -145,6 +145,7 @@ def _own_temporary_folder() -> Iterator[None]:
     # limited.
     earlier = tempfile.tempdir, os.environ.get("TMPDIR")
     with tempfile.TemporaryDirectory(prefix="kills-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o711)  # started by root, PostgreSQL runs as another user below it
         tempfile.tempdir = os.environ["TMPDIR"] = folder
         try:
             yield
