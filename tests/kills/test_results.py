@@ -73,7 +73,6 @@ def test_every_kill_can_be_repeated(variant: str) -> None:
     assert [kill.mode for kill in kills] == [Draw.of(kill.seed, modes).mode for kill in kills]
 
 
-@pytest.mark.skipif(CONTROL not in COMMITTED, reason="the control's kills are not measured yet")
 def test_every_step_of_the_control_was_hit() -> None:
     """The control was killed in every step, and half of its kills were of its driver."""
     kills = committed(CONTROL)
