@@ -6,7 +6,6 @@ python dagster_impl/run.py --days 3
 from __future__ import annotations
 
 import json
-import secrets
 import shutil
 import socket
 import sys
@@ -28,7 +27,7 @@ from ecommerce_pipeline.execution.environment import stated_environment
 from ecommerce_pipeline.execution.processes import free_port, wait_until
 from ecommerce_pipeline.files.temporary import locked_folder
 from ecommerce_pipeline.harness.command_line import main
-from ecommerce_pipeline.harness.services import Service
+from ecommerce_pipeline.harness.services import Service, new_password
 from ecommerce_pipeline.harness.variant import check_path, shared_step_server
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.interval_run import FAILED, RUNNING, SKIPPED, SUCCESS, IntervalRun, StepRun
@@ -76,7 +75,7 @@ class Dagster:
         self._home, self._logs = settings.run.tool_home, settings.run.path / "logs" / "dagster"
         self._home.mkdir(mode=0o700, parents=True, exist_ok=True)
         shutil.copy(HERE / "dagster.yaml", self._home)
-        password = _new_password(self._home / PASSWORD_FILE)
+        password = new_password(self._home / PASSWORD_FILE)
         self._cancel_unfinished_runs()
         manifest_file()  # once here, instead of in every process that loads the code
         self._environment = {
@@ -276,14 +275,6 @@ def dagster_environment(settings: RunSettings) -> dict[str, str]:
         "DAGSTER_DISABLE_TELEMETRY": "1",
         "PYTHONPATH": str(HERE),  # pipeline.py imports its neighbours, wherever run.py starts
     }
-
-
-def _new_password(file: Path) -> str:
-    """A random password, also written to a private file for the user of the pages."""
-    password = secrets.token_urlsafe(16)
-    file.touch(mode=0o600)  # before the password is in it
-    file.write_text(password)
-    return password
 
 
 def _partition(interval: DataInterval) -> str:

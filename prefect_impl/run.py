@@ -5,7 +5,6 @@ python prefect_impl/run.py --days 3
 
 from __future__ import annotations
 
-import secrets
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -33,7 +32,7 @@ from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution.environment import stated_environment
 from ecommerce_pipeline.execution.processes import free_port, wait_until
 from ecommerce_pipeline.harness.command_line import main
-from ecommerce_pipeline.harness.services import RESTARTS, Service, run_to_end
+from ecommerce_pipeline.harness.services import RESTARTS, Service, new_password, run_to_end
 from ecommerce_pipeline.harness.variant import shared_step_server
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.interval_run import IntervalRun
@@ -74,7 +73,7 @@ class Prefect:
         home, self._logs = settings.run.tool_home, settings.run.path / "logs" / "prefect"
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         address = f"http://127.0.0.1:{free_port()}"
-        password = _new_password(home / "password")
+        password = new_password(home / "password")
         self._environment = {
             **prefect_environment(settings, address, f"{USER}:{password}"),
             **self._stack.enter_context(shared_step_server(self._pipeline)),
@@ -273,14 +272,6 @@ def prefect_environment(settings: RunSettings, address: str, auth: str) -> dict[
         "PREFECT_SERVER_UI_V2_ENABLED": "false",
         "PREFECT_WORKER_QUERY_SECONDS": "1",
     }
-
-
-def _new_password(file: Path) -> str:
-    """A random password, also written to a private file for the users of the web pages."""
-    password = secrets.token_urlsafe(16)
-    file.touch(mode=0o600)  # before the password is in it
-    file.write_text(password)
-    return password
 
 
 VARIANT = Prefect

@@ -7,26 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.contract import CUSTOMERS, ORDERS, PAGE_VIEWS, PRODUCTS, Table
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.interval import DataInterval
-from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.source import connect
-from ecommerce_pipeline.steps.extract import extract_table
-from support.foreign_source import create, execute, insert
+from support.foreign_source import create, execute, failure, insert
 
 DAY = DataInterval.parse("2025-01-02")
-
-
-def failure(url: str, folder: Path, table: Table) -> PipelineError:
-    """What the extraction of the day raises; it leaves no file."""
-    context = StepContext(RunDirectory(folder / "run"), DAY, url)
-    with pytest.raises(PipelineError) as caught:
-        extract_table(context, table)
-    assert [path for path in (folder / "run").rglob("*") if path.is_file()] == []
-    assert not caught.value.retryable
-    return caught.value
 
 
 @pytest.fixture

@@ -14,20 +14,10 @@ from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.steps.extract import extract_table
 from ecommerce_pipeline.steps.freshness import check_source_freshness
-from support.foreign_source import create, execute, insert
+from support.foreign_source import create, execute, failure, insert
 
 DAY = DataInterval.parse("2025-01-02")
 MICROSECONDS = 1_735_819_200_000_000  # 2025-01-02T12:00Z
-
-
-def failure(url: str, folder: Path, table: Table) -> PipelineError:
-    """What the extraction of the day raises; it leaves no file."""
-    context = StepContext(RunDirectory(folder / "run"), DAY, url)
-    with pytest.raises(PipelineError) as caught:
-        extract_table(context, table)
-    assert [path for path in (folder / "run").rglob("*") if path.is_file()] == []
-    assert not caught.value.retryable
-    return caught.value
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 import psycopg
+import pytest
 
+from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.contract import TABLES, ColumnType, Table
+from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.interval import DataInterval
+from ecommerce_pipeline.run_directory import RunDirectory
+from ecommerce_pipeline.steps.extract import extract_table
 
+DAY = DataInterval.parse("2025-01-02")
 NOON = "2025-01-02T12:00:00Z"
 _SQLITE = "sqlite:///"
 _NOON_MICROSECONDS = 1_735_819_200_000_000
@@ -59,3 +67,13 @@ def insert(url: str, table: Table, noon: str | None = None, **values: str) -> No
     plain = {ColumnType.INTEGER: "1", ColumnType.TEXT: "'a'", ColumnType.TIMESTAMP: noon}
     row = {column.name: values.get(column.name, plain[column.type]) for column in table.columns}
     execute(url, f'INSERT INTO "{table.name}" VALUES ({", ".join(row.values())})')
+
+
+def failure(url: str, folder: Path, table: Table) -> PipelineError:
+    """What the extraction of ``DAY`` raises; it leaves no file."""
+    context = StepContext(RunDirectory(folder / "run"), DAY, url)
+    with pytest.raises(PipelineError) as caught:
+        extract_table(context, table)
+    assert [path for path in (folder / "run").rglob("*") if path.is_file()] == []
+    assert not caught.value.retryable
+    return caught.value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -140,3 +141,11 @@ class Service:
             with suppress(ProcessLookupError, PermissionError):
                 if os.getsid(pid) == self.process.pid:
                     os.kill(pid, signal.SIGKILL)
+
+
+def new_password(file: Path) -> str:
+    """A random password, also written to a private file for the users of the web pages."""
+    password = secrets.token_urlsafe(16)
+    file.touch(mode=0o600)  # before the password is in it
+    file.write_text(password)
+    return password

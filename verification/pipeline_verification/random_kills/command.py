@@ -19,13 +19,14 @@ from pathlib import Path
 import click
 
 from ecommerce_pipeline.execution.processes import exit_on_sigterm
+from ecommerce_pipeline.files.paths import remove
 from ecommerce_pipeline.harness.command_line import run_cli
 from ecommerce_pipeline.reporting import formatting
 from pipeline_verification.harness.environments import CONTROL, ROOT, interpreter, variant_names
 from pipeline_verification.random_kills.control_kill import ControlKills
 from pipeline_verification.random_kills.draw import MODES, PIPELINE, Draw
 from pipeline_verification.random_kills.kill import Kill, result_file
-from pipeline_verification.random_kills.prepared import Control, PreparedDay, remove_tree
+from pipeline_verification.random_kills.prepared import Control, PreparedDay
 from pipeline_verification.random_kills.record import ResultFile
 from pipeline_verification.random_kills.tool_kill import ToolKills
 
@@ -134,7 +135,7 @@ def kill_all(
                 results.add(kill)
                 made.append(kill)
                 say(f"{len(made):>4}/{len(options.draws)}  {_line(kill)}")
-    remove_tree(options.folder / "prepared")
+    remove(options.folder / "prepared", missing_ok=True)
     return made
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 
 from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.files.paths import remove
 from ecommerce_pipeline.interval_run import interval_run_from_json
 from ecommerce_pipeline.run_directory import RunDirectory
 from pipeline_verification.random_kills import kill as outcome
@@ -25,7 +26,6 @@ from pipeline_verification.random_kills.prepared import (
     Control,
     PreparedDay,
     copy,
-    remove_tree,
 )
 from pipeline_verification.random_kills.reader import polling
 from pipeline_verification.random_kills.trial import (
@@ -94,13 +94,13 @@ class ControlKills:
                     recovery = self._recover(draw, run, process, hit)
             made = concluded(self.prepared, run, hit, recovery, readings)
             if made.equal:
-                remove_tree(run.path)
+                remove(run.path, missing_ok=True)
             return made
         raise TimeoutError(f"seed {draw.seed}: the day ended before the kill {MAX_TRIES} times")
 
     def _fresh(self, draw: Draw) -> RunDirectory:
         folder = self.folder / f"seed-{draw.seed}"
-        remove_tree(folder)
+        remove(folder, missing_ok=True)
         prepared = self.prepared.first_day if draw.mode == RESUME else self.prepared.before
         return copy(prepared, folder)
 

@@ -102,7 +102,7 @@ class PreparedDay:
         Raises:
             RuntimeError: a day failed, or the uninterrupted one is not that of the oracle.
         """
-        remove_tree(folder)
+        remove(folder, missing_ok=True)
         names = ("first_day", "before", "uninterrupted", "resumed")
         first, before, after, resumed = (RunDirectory(folder / name) for name in names)
         first.path.mkdir(parents=True)
@@ -192,12 +192,6 @@ def copy(run: RunDirectory, folder: Path) -> RunDirectory:
     """A copy of a run's folder at a new place."""
     shutil.copytree(run.path, folder, symlinks=True)
     return RunDirectory(folder)
-
-
-def remove_tree(folder: Path) -> None:
-    """Remove a folder with its content; nothing where there is none."""
-    if folder.exists():
-        shutil.rmtree(folder)
 
 
 def _run(command: Sequence[str], environment: Mapping[str, str]) -> None:

@@ -15,6 +15,7 @@ import psutil
 
 from ecommerce_pipeline.context import RunSettings
 from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.files.paths import remove
 from ecommerce_pipeline.interval_run import SUCCESS, IntervalRun
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.storage import journal
@@ -26,7 +27,6 @@ from pipeline_verification.random_kills.prepared import (
     TIMEOUT_SECONDS,
     PreparedDay,
     copy,
-    remove_tree,
 )
 from pipeline_verification.random_kills.reader import polling
 from pipeline_verification.random_kills.trial import (
@@ -108,14 +108,14 @@ class ToolKills:
         if self._kills_left == 0 or not made.equal:
             self.stop()
             if made.equal:
-                remove_tree(run.path)
+                remove(run.path, missing_ok=True)
         return made
 
     def _ready(self, draw: Draw) -> tuple[RemoteVariant, RunDirectory]:
         """The started tool and its folder, with no step at work."""
         if self._variant is None or self._run is None:
             folder = self.folder / f"from-seed-{draw.seed}"
-            remove_tree(folder)
+            remove(folder, missing_ok=True)
             self._run = copy(self.prepared.before, folder)
             self.say(f"{self.name}: starting in {folder}")
             self._variant = RemoteVariant(self.name, self.folder / f"{folder.name}.log")
