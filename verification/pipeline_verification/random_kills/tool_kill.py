@@ -39,7 +39,7 @@ from pipeline_verification.random_kills.trial import (
     strike,
     was_retried,
 )
-from pipeline_verification.random_kills.victims import STEP, Member, members
+from pipeline_verification.random_kills.victims import DBT, STEP, Member, members
 
 MAX_TRIES = 5
 # A service is restarted a limited number of times, and a new start also kills a fresh tool.
@@ -55,6 +55,7 @@ class ToolKills:
 
     Attributes:
         name: the variant.
+        form: the form of its pipeline.
         prepared: where each kill starts from.
         folder: gets a folder for each start of the tool; one with data that differ is kept.
         say: called with a line of progress.
@@ -62,6 +63,7 @@ class ToolKills:
     """
 
     name: str
+    form: str
     prepared: PreparedDay
     folder: Path
     say: Callable[[str], None]
@@ -100,7 +102,8 @@ class ToolKills:
             day = self._trigger(variant)
             processes = partial(members, root, with_root=False)
             begins = partial(self.prepared.has_begun, run)
-            hit = strike(draw, timetable, Day(begun, processes, day.done, begins))
+            at_work = partial(self.prepared.at_work, run)
+            hit = strike(draw, timetable, Day(begun, processes, day.done, begins, at_work))
             if hit is None:
                 self._timetable = replace(timetable, seconds=time.monotonic() - begun)
                 return None
@@ -120,7 +123,7 @@ class ToolKills:
             remove(folder, missing_ok=True)
             self._run = copy(self.prepared.before, folder)
             self.say(f"{self.name}: starting in {folder}")
-            self._variant = RemoteVariant(self.name, self.folder / f"{folder.name}.log")
+            self._variant = RemoteVariant(self.name, self.folder / f"{folder.name}.log", self.form)
             self._variant.start(RunSettings(self._run, f"sqlite:///{self._run.source_file}"))
             self.versions.update(self._variant.versions)
             self._kills_left = KILLS_PER_START
@@ -188,7 +191,9 @@ class ToolKills:
         """The tool, stopped and started again in its folder."""
         self.stop()
         assert self._run is not None  # noqa: S101 (it was started there)
-        self._variant = RemoteVariant(self.name, self.folder / f"{self._run.path.name}.log")
+        self._variant = RemoteVariant(
+            self.name, self.folder / f"{self._run.path.name}.log", self.form
+        )
         self._variant.start(RunSettings(self._run, f"sqlite:///{self._run.source_file}"))
         return self._variant
 
@@ -197,4 +202,4 @@ class ToolKills:
         now: list[Member] = []
         with suppress(psutil.NoSuchProcess):
             now = members(psutil.Process(variant.pid), with_root=False)
-        return left_over([each.process for each in now if each.kind == STEP])
+        return left_over([each.process for each in now if each.kind in (STEP, DBT)])
