@@ -5,9 +5,10 @@ through the tool's own API), ``pipeline.py``, and ``noop.py``, the same steps do
 further form of its pipeline has cases of its own, such as ``daily-step-server``, so that a ratio is
 always one between equal forms.
 
-In each round each variant is started once in each form, on the embedded source, and runs one interval that does
-not count. Then, for each case, its folder gets the same state as every variant's, the intervals
-run, and its warehouse is compared with the control's: a run that is not equal has no number.
+In each round each variant is started once in each form, on the embedded source, and runs one
+interval that does not count. Then, for each case, its folder gets the same state as every
+variant's, the intervals run, and its warehouse is compared with the control's: a run that is not
+equal has no number.
 Starting, resetting and comparing are outside the clock.
 """
 

@@ -70,7 +70,7 @@ class Control:
         """``run.py`` for the first days, with further options."""
         script = variant_folder(CONTROL) / "run.py"
         data = ("--dataset", DATASET, "--scale", str(SCALE), "--days", str(days))
-        data = (*data, "--form", self.form)
+        options = ("--form", self.form, *options)
         return [str(self.python), str(script), *data, "--run-dir", str(run.path), *options]
 
     def environment(self, run: RunDirectory) -> dict[str, str]:

@@ -123,10 +123,10 @@ class ToolKills:
             remove(folder, missing_ok=True)
             self._run = copy(self.prepared.before, folder)
             self.say(f"{self.name}: starting in {folder}")
-            self._variant = RemoteVariant(self.name, self.folder / f"{folder.name}.log", self.form)
-            self._variant.start(RunSettings(self._run, f"sqlite:///{self._run.source_file}"))
-            self.versions.update(self._variant.versions)
+            variant = self._start(self._run)
+            self.versions.update(variant.versions)
             self._kills_left = KILLS_PER_START
+            return variant, self._run
         return self._variant, self._run
 
     def _measured(self, variant: RemoteVariant, run: RunDirectory) -> Timetable:
@@ -191,10 +191,11 @@ class ToolKills:
         """The tool, stopped and started again in its folder."""
         self.stop()
         assert self._run is not None  # noqa: S101 (it was started there)
-        self._variant = RemoteVariant(
-            self.name, self.folder / f"{self._run.path.name}.log", self.form
-        )
-        self._variant.start(RunSettings(self._run, f"sqlite:///{self._run.source_file}"))
+        return self._start(self._run)
+
+    def _start(self, run: RunDirectory) -> RemoteVariant:
+        self._variant = RemoteVariant(self.name, self.folder / f"{run.path.name}.log", self.form)
+        self._variant.start(RunSettings(run, f"sqlite:///{run.source_file}"))
         return self._variant
 
     def _steps_left(self, variant: RemoteVariant, hit: Hit) -> list[str]:
