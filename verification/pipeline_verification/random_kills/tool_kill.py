@@ -166,6 +166,8 @@ class ToolKills:
         reasons: list[str] = []
         restarted = False
         for triggers in range(1, 2 * MAX_TRIGGERS + 1):
+            if triggers > 1:
+                day = self._trigger(variant)
             try:
                 ended = day.result(STUCK_SECONDS)
             except FutureTimeoutError:
@@ -185,7 +187,6 @@ class ToolKills:
                 reasons.append(f"trigger {triggers} ended as {ended.tool_state}")
             if triggers == MAX_TRIGGERS and not restarted:
                 variant, restarted = self._restarted(), True
-            day = self._trigger(variant)
         return Recovery(outcome.NOT_RECOVERED, triggers, problems + reasons)
 
     def _restarted(self) -> RemoteVariant:
