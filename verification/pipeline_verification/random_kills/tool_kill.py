@@ -39,7 +39,7 @@ from pipeline_verification.random_kills.trial import (
     strike,
     was_retried,
 )
-from pipeline_verification.random_kills.victims import STEP, Member, members
+from pipeline_verification.random_kills.victims import DBT, STEP, Member, members
 
 MAX_TRIES = 5
 # A service is restarted a limited number of times, and a new start also kills a fresh tool.
@@ -55,6 +55,7 @@ class ToolKills:
 
     Attributes:
         name: the variant.
+        form: the form of its pipeline.
         prepared: where each kill starts from.
         folder: gets a folder for each start of the tool; one with data that differ is kept.
         say: called with a line of progress.
@@ -62,6 +63,7 @@ class ToolKills:
     """
 
     name: str
+    form: str
     prepared: PreparedDay
     folder: Path
     say: Callable[[str], None]
@@ -100,7 +102,8 @@ class ToolKills:
             day = self._trigger(variant)
             processes = partial(members, root, with_root=False)
             begins = partial(self.prepared.has_begun, run)
-            hit = strike(draw, timetable, Day(begun, processes, day.done, begins))
+            at_work = partial(self.prepared.at_work, run)
+            hit = strike(draw, timetable, Day(begun, processes, day.done, begins, at_work))
             if hit is None:
                 self._timetable = replace(timetable, seconds=time.monotonic() - begun)
                 return None
@@ -120,10 +123,10 @@ class ToolKills:
             remove(folder, missing_ok=True)
             self._run = copy(self.prepared.before, folder)
             self.say(f"{self.name}: starting in {folder}")
-            self._variant = RemoteVariant(self.name, self.folder / f"{folder.name}.log")
-            self._variant.start(RunSettings(self._run, f"sqlite:///{self._run.source_file}"))
-            self.versions.update(self._variant.versions)
+            variant = self._start(self._run)
+            self.versions.update(variant.versions)
             self._kills_left = KILLS_PER_START
+            return variant, self._run
         return self._variant, self._run
 
     def _measured(self, variant: RemoteVariant, run: RunDirectory) -> Timetable:
@@ -157,12 +160,14 @@ class ToolKills:
     def _recover(self, variant: RemoteVariant, day: Future[IntervalRun], hit: Hit) -> Recovery:
         """Wait for the day's end, and trigger it again as long as it failed.
 
-        A tool that hangs is started again, as a person would do.
+        A tool that hangs, or that fails every time, is started again once, as a person would do.
         """
         problems: list[str] = []
         reasons: list[str] = []
         restarted = False
-        for triggers in range(1, MAX_TRIGGERS + 1):
+        for triggers in range(1, 2 * MAX_TRIGGERS + 1):
+            if triggers > 1:
+                day = self._trigger(variant)
             try:
                 ended = day.result(STUCK_SECONDS)
             except FutureTimeoutError:
@@ -180,16 +185,19 @@ class ToolKills:
                     by = outcome.RESTARTED if restarted else by
                     return Recovery(by, triggers, problems + self._steps_left(variant, hit))
                 reasons.append(f"trigger {triggers} ended as {ended.tool_state}")
-            if triggers < MAX_TRIGGERS:
-                day = self._trigger(variant)
+            if triggers == MAX_TRIGGERS and not restarted:
+                variant, restarted = self._restarted(), True
         return Recovery(outcome.NOT_RECOVERED, triggers, problems + reasons)
 
     def _restarted(self) -> RemoteVariant:
         """The tool, stopped and started again in its folder."""
         self.stop()
         assert self._run is not None  # noqa: S101 (it was started there)
-        self._variant = RemoteVariant(self.name, self.folder / f"{self._run.path.name}.log")
-        self._variant.start(RunSettings(self._run, f"sqlite:///{self._run.source_file}"))
+        return self._start(self._run)
+
+    def _start(self, run: RunDirectory) -> RemoteVariant:
+        self._variant = RemoteVariant(self.name, self.folder / f"{run.path.name}.log", self.form)
+        self._variant.start(RunSettings(run, f"sqlite:///{run.source_file}"))
         return self._variant
 
     def _steps_left(self, variant: RemoteVariant, hit: Hit) -> list[str]:
@@ -197,4 +205,4 @@ class ToolKills:
         now: list[Member] = []
         with suppress(psutil.NoSuchProcess):
             now = members(psutil.Process(variant.pid), with_root=False)
-        return left_over([each.process for each in now if each.kind == STEP])
+        return left_over([each.process for each in now if each.kind in (STEP, DBT)])
