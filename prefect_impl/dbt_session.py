@@ -12,6 +12,7 @@ from typing import Any
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.dbt_runner import native
 from ecommerce_pipeline.dbt_runner.manifest import WAREHOUSE_VARIABLE
+from ecommerce_pipeline.dbt_runner.runner import leaving_nothing_open
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.specification import STEP_BY_NAME
 from ecommerce_pipeline.storage import warehouse
@@ -33,7 +34,8 @@ def dbt_session(step: str, context: StepContext) -> Iterator[None]:
     seconds = STEP_BY_NAME[step].timeout_seconds - GRACE_SECONDS
     # dbt closes its connection after each node. With ours open the process keeps the file's lock
     # between two nodes, and dbt need not open the file for every one.
-    with warehouse.connect(Path(os.environ[WAREHOUSE_VARIABLE])), dbt_time_out(step, seconds):
+    file = Path(os.environ[WAREHOUSE_VARIABLE])
+    with leaving_nothing_open(), warehouse.connect(file), dbt_time_out(step, seconds):
         yield
 
 

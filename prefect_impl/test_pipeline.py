@@ -8,6 +8,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from multiprocessing import resource_tracker
 from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
@@ -63,6 +64,7 @@ TERMINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 @pytest.fixture(scope="module", autouse=True)
 def server() -> Iterator[None]:
     """A Prefect server with an empty database, and a step server with dbt imported."""
+    resource_tracker.ensure_running()  # of Python, for dbt's semaphores; it ends with the tests
     before = set(psutil.Process().children(recursive=True))
     with (
         pytest.MonkeyPatch.context() as environment,
