@@ -69,6 +69,7 @@ SERVER = ["python", "-m", step_server.__name__, "3"]
         (["/opt/bin/python3.11", "/repo/cron_impl/pipeline.py", "2025-01-02"], [], "pipeline.py"),
         (["/opt/bin/python", "-m", "airflow", "scheduler", "--skip"], [], "airflow scheduler"),
         (["airflow worker -- 019a-77"], [], "airflow worker"),
+        (["airflow worker -- LocalExecutor: 019a-77", "", ""], [], "airflow worker"),
         (["/usr/lib/postgresql/bin/postgres", "-D", "/run/metadata"], [], "postgres"),
         (["tail", "-F", "-c", "+0", "/run/logs/kxxqaqei.out"], [], "tail"),
         (["python", "dagster", "api", "execute_run", "{}"], [], "dagster api execute_run"),

@@ -14,6 +14,7 @@ WENT_ON, RETRIED, RUN_AGAIN, RESUMED = (
     "the interval run again",
     "run.py --resume",
 )
+RESTARTED = "a restart of the tool by a person"
 NOT_RECOVERED = "not recovered"
 
 

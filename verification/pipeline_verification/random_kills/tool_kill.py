@@ -45,6 +45,8 @@ MAX_TRIES = 5
 # A service is restarted a limited number of times, and a new start also kills a fresh tool.
 KILLS_PER_START = 5
 PAUSE_SECONDS = 5.0
+# Longer than any time-out by which a tool notices a dead process; then a person would look.
+STUCK_SECONDS = 300.0
 
 
 @dataclass
@@ -153,15 +155,21 @@ class ToolKills:
         return day
 
     def _recover(self, variant: RemoteVariant, day: Future[IntervalRun], hit: Hit) -> Recovery:
-        """Wait for the day's end, and trigger it again as long as it failed."""
+        """Wait for the day's end, and trigger it again as long as it failed.
+
+        A tool that hangs is started again, as a person would do.
+        """
         problems: list[str] = []
         reasons: list[str] = []
+        restarted = False
         for triggers in range(1, MAX_TRIGGERS + 1):
             try:
-                ended = day.result(TIMEOUT_SECONDS)
+                ended = day.result(STUCK_SECONDS)
             except FutureTimeoutError:
-                problems.append(f"trigger {triggers} did not end within {TIMEOUT_SECONDS:g} s")
-                return Recovery(outcome.NOT_RECOVERED, triggers, problems)
+                reasons.append(f"trigger {triggers} did not end within {STUCK_SECONDS:g} s")
+                if restarted:
+                    break
+                variant, restarted = self._restarted(), True
             except PipelineError as error:
                 reasons.append(f"trigger {triggers}: {error}")
                 time.sleep(PAUSE_SECONDS)
@@ -169,11 +177,20 @@ class ToolKills:
                 if ended.state == SUCCESS:
                     again = outcome.RETRIED if was_retried(ended) else outcome.WENT_ON
                     by = again if triggers == 1 else outcome.RUN_AGAIN
+                    by = outcome.RESTARTED if restarted else by
                     return Recovery(by, triggers, problems + self._steps_left(variant, hit))
                 reasons.append(f"trigger {triggers} ended as {ended.tool_state}")
             if triggers < MAX_TRIGGERS:
                 day = self._trigger(variant)
-        return Recovery(outcome.NOT_RECOVERED, MAX_TRIGGERS, problems + reasons)
+        return Recovery(outcome.NOT_RECOVERED, triggers, problems + reasons)
+
+    def _restarted(self) -> RemoteVariant:
+        """The tool, stopped and started again in its folder."""
+        self.stop()
+        assert self._run is not None  # noqa: S101 (it was started there)
+        self._variant = RemoteVariant(self.name, self.folder / f"{self._run.path.name}.log")
+        self._variant.start(RunSettings(self._run, f"sqlite:///{self._run.source_file}"))
+        return self._variant
 
     def _steps_left(self, variant: RemoteVariant, hit: Hit) -> list[str]:
         """The steps that are still at work after the day's end; they would write into the next."""

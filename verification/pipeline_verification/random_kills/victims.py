@@ -89,8 +89,8 @@ def kind_of(command: Sequence[str], parent: Sequence[str]) -> str:
     for text, kind in _KNOWN.items():
         if text in line:
             return kind
-    # A process that has set its title has it as its only argument.
-    arguments = line.split() if len(command) <= 1 else list(command)
+    # A process that has set its title has it as its only argument that is not empty.
+    arguments = line.split() if not any(command[1:]) else list(command)
     words = [PurePath(word).name for word in arguments if word != "-m"]
     program = dropwhile(lambda word: word.startswith(_INTERPRETERS), words)
     # What follows an option may be the name of a file, which differs from run to run.
