@@ -21,7 +21,12 @@ from ecommerce_pipeline.execution.processes import free_port, wait_until
 from ecommerce_pipeline.harness.command_line import main
 from ecommerce_pipeline.harness.postgres_server import running_server
 from ecommerce_pipeline.harness.services import Service, run_to_end
-from ecommerce_pipeline.harness.variant import check_path, shared_step_server
+from ecommerce_pipeline.harness.variant import (
+    NATIVE,
+    check_path,
+    pipeline_file,
+    shared_step_server,
+)
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.interval_run import FAILED, RUNNING, SKIPPED, SUCCESS, IntervalRun, StepRun
 from ecommerce_pipeline.specification import EXTRACT_STEPS, longest_run_seconds
@@ -61,8 +66,9 @@ class Airflow:
     name = "airflow"
     packages: Sequence[str] = ("apache-airflow-core", "apache-airflow-task-sdk")
 
-    def __init__(self, pipeline: str = "pipeline") -> None:
-        self._pipeline = pipeline
+    def __init__(self, form: str = NATIVE) -> None:
+        self.form = form
+        self._pipeline = pipeline_file(HERE, form).stem
         self.services: dict[str, Service] = {}
         self._stack = ExitStack()
         self._addresses: dict[str, str] = {}
@@ -91,7 +97,7 @@ class Airflow:
             **airflow_environment(
                 settings, port, self.database_url, home, dags_folder(home, self._pipeline)
             ),
-            **self._stack.enter_context(shared_step_server(self._pipeline)),
+            **self._stack.enter_context(shared_step_server(self.form)),
         }
         _migrate(environment, logs / "migrate.log")
         address = f"http://127.0.0.1:{port}"
@@ -328,4 +334,4 @@ def _time(text: str | None) -> datetime | None:
 VARIANT = Airflow
 
 if __name__ == "__main__":
-    main(VARIANT, default_run_dir=HERE.parent / "runs" / "airflow")
+    main(VARIANT, HERE)

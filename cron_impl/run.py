@@ -1,4 +1,4 @@
-"""Runs the control as cron would: ``pipeline.py`` in a separate process for each interval.
+"""Runs the control as cron would: the pipeline in a separate process for each interval.
 
 python cron_impl/run.py --days 3
 """
@@ -16,6 +16,7 @@ from ecommerce_pipeline.context import RunSettings
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution.environment import stated_environment
 from ecommerce_pipeline.harness.command_line import main
+from ecommerce_pipeline.harness.variant import NATIVE, pipeline_file
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.interval_run import FAILED, RUNNING, IntervalRun, interval_run_from_json
 from ecommerce_pipeline.specification import longest_run_seconds
@@ -24,25 +25,26 @@ HERE = Path(__file__).parent
 
 
 class Cron:
-    """The control: no services; ``pipeline.py`` writes the record to disk."""
+    """The control: no services; the pipeline writes the record to disk."""
 
     name = "cron"
     packages: Sequence[str] = ("tenacity",)
     addresses: Mapping[str, str] = {}
 
-    def __init__(self, pipeline: str = "pipeline") -> None:
-        self._pipeline = HERE / f"{pipeline}.py"
+    def __init__(self, form: str = NATIVE) -> None:
+        self.form = form
+        self._pipeline = pipeline_file(HERE, form)
 
     def start(self, settings: RunSettings) -> None:
         """Remember the settings; there is nothing to start."""
         self._settings = settings
 
     def run_interval(self, interval: DataInterval) -> IntervalRun:
-        """Start ``pipeline.py`` for one interval and wait for it."""
+        """Start the pipeline for one interval and wait for it."""
         return self.backfill([interval])[0]
 
     def backfill(self, intervals: Sequence[DataInterval]) -> list[IntervalRun]:
-        """Start ``pipeline.py`` once for all intervals; it stops at the first failure.
+        """Start the pipeline once for all intervals; it stops at the first failure.
 
         Raises:
             PipelineError: it ended before the first interval started, or did not end in the time
@@ -93,4 +95,4 @@ class Cron:
 VARIANT = Cron
 
 if __name__ == "__main__":
-    main(VARIANT, default_run_dir=HERE.parent / "runs" / "cron")
+    main(VARIANT, HERE)

@@ -21,10 +21,11 @@ from tenacity import (
 from ecommerce_pipeline import steps
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.errors import PipelineError, is_retryable
-from ecommerce_pipeline.execution.step_client import run_step
 from ecommerce_pipeline.files.atomic import atomic_file
 from ecommerce_pipeline.interval_run import FAILED, RUNNING, SUCCESS, IntervalRun, StepRun, to_json
 from ecommerce_pipeline.specification import MAX_PARALLEL_STEPS, STEP_BY_NAME
+
+RunStep = Callable[[str, StepContext], object]
 
 
 class IntervalRunner:
@@ -33,11 +34,8 @@ class IntervalRunner:
     Leaving the block with an error notifies of the failure and lets the error through.
     """
 
-    def __init__(
-        self, context: StepContext, run_step: Callable[[str, StepContext], object] = run_step
-    ) -> None:
+    def __init__(self, context: StepContext) -> None:
         self._context = context
-        self._run_step = run_step
         self._steps: dict[str, StepRun] = {}
         self._started_at = datetime.now(UTC)
 
@@ -64,22 +62,22 @@ class IntervalRunner:
         if isinstance(error, Exception):  # Ctrl+C is no failure
             self._notify(error)
 
-    def step(self, name: str) -> None:
+    def step(self, name: str, run: RunStep) -> None:
         """Run one step, and retry it after a failure that is retryable."""
         attempts = Retrying(
             **task_options(name), before=lambda state: self._begin(name, state), reraise=True
         )
         try:
-            attempts(self._run_step, name, self._context)
+            attempts(run, name, self._context)
         except BaseException:  # Ctrl+C belongs in the record, too
             self._end(name, FAILED)
             raise
         self._end(name, SUCCESS)
 
-    def in_parallel(self, names: Sequence[str]) -> None:
+    def in_parallel(self, names: Sequence[str], run: RunStep) -> None:
         """Run several steps in parallel, wait for all, and raise the first failure."""
         with ThreadPoolExecutor(MAX_PARALLEL_STEPS) as pool:
-            outcomes = [pool.submit(self.step, name) for name in names]
+            outcomes = [pool.submit(self.step, name, run) for name in names]
         for outcome in outcomes:
             outcome.result()
 
@@ -127,7 +125,7 @@ class IntervalRunner:
 
 def task_options(step: str) -> dict[str, Any]:
     """A step's retries and the waits between them, for tenacity."""
-    # run_step itself enforces the time-out.
+    # What runs the step enforces the time-out.
     specification = STEP_BY_NAME[step]
     return {
         "stop": stop_after_attempt(1 + specification.retries),

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import command
 import noop
-import pipeline
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.datasets import load_dataset
 from ecommerce_pipeline.execution import step_server
@@ -143,7 +143,7 @@ def test_several_intervals_run_in_one_process(
 
 def test_without_an_argument_it_processes_yesterday() -> None:
     """Without an argument it processes the UTC day that ended last."""
-    interval = pipeline.yesterday()
+    interval = command.yesterday()
     now = datetime.now(UTC)
     assert interval.end <= now < interval.end + timedelta(days=1, minutes=1)
     assert interval.end - interval.start == timedelta(days=1)

@@ -56,8 +56,8 @@ def notifications(context: StepContext) -> list[str]:
 def test_the_rule_of_retries(context: StepContext, error: BaseException, retried: bool) -> None:
     """Whatever is not known to fail again is tried again, as often as the specification says."""
     assert is_retryable(error) == retried
-    with pytest.raises(type(error)), IntervalRunner(context, failing(error)) as run:
-        run.step(STEP)
+    with pytest.raises(type(error)), IntervalRunner(context) as run:
+        run.step(STEP, failing(error))
     (step,) = json.loads(context.run.interval_record(DAY).read_text())["steps"]
     assert step["attempts"] == (1 + STEP_BY_NAME[STEP].retries if retried else 1)
     assert step["state"] == "failed"
@@ -72,8 +72,8 @@ def test_the_rule_of_retries(context: StepContext, error: BaseException, retried
 )
 def test_every_failure_notifies(context: StepContext, error: Exception, reason: str) -> None:
     """A failure of any kind is notified once, with its step and its reason."""
-    with pytest.raises(type(error)), IntervalRunner(context, failing(error)) as run:
-        run.step(STEP)
+    with pytest.raises(type(error)), IntervalRunner(context) as run:
+        run.step(STEP, failing(error))
     (line,) = notifications(context)
     assert STEP in line
     assert reason in line
@@ -102,8 +102,8 @@ def run_and_forbid_the_record(
     context: StepContext, step: Callable[[str, StepContext], None]
 ) -> None:
     """Run one step, and put a folder, over which no file can be renamed, in the record's place."""
-    with IntervalRunner(context, step) as run:
+    with IntervalRunner(context) as run:
         record = context.run.interval_record(DAY)
         record.unlink()
         record.mkdir()
-        run.step(STEP)
+        run.step(STEP, step)

@@ -28,7 +28,12 @@ from ecommerce_pipeline.execution.processes import free_port, wait_until
 from ecommerce_pipeline.files.temporary import locked_folder
 from ecommerce_pipeline.harness.command_line import main
 from ecommerce_pipeline.harness.services import Service, new_password
-from ecommerce_pipeline.harness.variant import check_path, shared_step_server
+from ecommerce_pipeline.harness.variant import (
+    NATIVE,
+    check_path,
+    pipeline_file,
+    shared_step_server,
+)
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.interval_run import FAILED, RUNNING, SKIPPED, SUCCESS, IntervalRun, StepRun
 from ecommerce_pipeline.specification import longest_run_seconds
@@ -58,8 +63,9 @@ class Dagster:
     name = "dagster"
     packages: Sequence[str] = ("dagster", "dagster-dbt", "dagster-webserver")
 
-    def __init__(self, pipeline: str = "pipeline") -> None:
-        self._pipeline = pipeline
+    def __init__(self, form: str = NATIVE) -> None:
+        self.form = form
+        self._pipeline = pipeline_file(HERE, form).stem
         self.services: dict[str, Service] = {}
         self.addresses: Mapping[str, str] = {}
         self._stack = ExitStack()
@@ -80,7 +86,7 @@ class Dagster:
         manifest_file()  # once here, instead of in every process that loads the code
         self._environment = {
             **dagster_environment(settings),
-            **self._stack.enter_context(shared_step_server(self._pipeline)),
+            **self._stack.enter_context(shared_step_server(self.form)),
         }
         # Who reaches the code server has it run steps. It asks for no password, and a folder of
         # mode 0700 keeps others out.
@@ -344,4 +350,4 @@ def _time(seconds: float | None) -> datetime | None:
 VARIANT = Dagster
 
 if __name__ == "__main__":
-    main(VARIANT, default_run_dir=HERE.parent / "runs" / "dagster")
+    main(VARIANT, HERE)

@@ -33,7 +33,7 @@ from ecommerce_pipeline.execution.environment import stated_environment
 from ecommerce_pipeline.execution.processes import free_port, wait_until
 from ecommerce_pipeline.harness.command_line import main
 from ecommerce_pipeline.harness.services import RESTARTS, Service, new_password, run_to_end
-from ecommerce_pipeline.harness.variant import shared_step_server
+from ecommerce_pipeline.harness.variant import NATIVE, pipeline_file, shared_step_server
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.interval_run import IntervalRun
 from ecommerce_pipeline.specification import longest_run_seconds
@@ -53,8 +53,9 @@ class Prefect:
     name = "prefect"
     packages: Sequence[str] = ("prefect",)
 
-    def __init__(self, pipeline: str = "pipeline") -> None:
-        self._pipeline = pipeline
+    def __init__(self, form: str = NATIVE) -> None:
+        self.form = form
+        self._pipeline = pipeline_file(HERE, form).stem
         self.services: dict[str, Service] = {}
         self._stack = ExitStack()
         self._addresses: dict[str, str] = {}
@@ -76,7 +77,7 @@ class Prefect:
         password = new_password(home / "password")
         self._environment = {
             **prefect_environment(settings, address, f"{USER}:{password}"),
-            **self._stack.enter_context(shared_step_server(self._pipeline)),
+            **self._stack.enter_context(shared_step_server(self.form)),
         }
         self.api = PrefectApi(address, (USER, password))
         self._stack.callback(self.api.close)
@@ -277,4 +278,4 @@ def prefect_environment(settings: RunSettings, address: str, auth: str) -> dict[
 VARIANT = Prefect
 
 if __name__ == "__main__":
-    main(VARIANT, default_run_dir=HERE.parent / "runs" / "prefect")
+    main(VARIANT, HERE)

@@ -15,6 +15,8 @@ DAY = timedelta(days=1)
 class DataInterval:
     """The rows with ``start <= updated_at < end``; both ends are aware datetimes in UTC.
 
+    A tool's own kind of datetime, such as pendulum's, is accepted; a plain ``datetime`` is kept.
+
     Raises:
         PipelineError: an end is not in UTC, or the end is not after the start.
     """
@@ -30,6 +32,7 @@ class DataInterval:
                     f"the data interval's {name} {moment} is not in UTC",
                     "give it with the offset +00:00",
                 )
+            object.__setattr__(self, name, _plain(moment))
         if self.end <= self.start:
             raise PipelineError(
                 f"the data interval ends at {self.end:%Y-%m-%dT%H:%M:%SZ}, "
@@ -164,6 +167,12 @@ def days_after(day: date, count: int) -> date:
             f"the calendar ends on {date.max}, before {count} days after {day}",
             "give an earlier first day, or fewer days",
         ) from None
+
+
+def _plain(moment: datetime) -> datetime:
+    # A subclass may lack what the standard library's C code looks for: pyarrow fails on pendulum's.
+    date_and_time = (*moment.timetuple()[:6], moment.microsecond)
+    return datetime(*date_and_time, tzinfo=UTC)
 
 
 def _as_utc(text: str) -> datetime:

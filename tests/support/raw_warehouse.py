@@ -11,7 +11,7 @@ import duckdb
 from ecommerce_pipeline import steps
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.contract import TABLE_BY_NAME, TABLES, ColumnType, Table
-from ecommerce_pipeline.dbt_runner import runner
+from ecommerce_pipeline.dbt_runner import results, runner
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.result import StepResult
 from ecommerce_pipeline.run_directory import RunDirectory
@@ -112,12 +112,12 @@ class Shop:
             command,
             folder=self.run.path.resolve(),
             target=self.run.dbt_target,
-            logs=runner.log_file(context).parent,
+            logs=results.dbt_log(context).parent,
         )
 
     def log(self, interval: str = "2025-01-01") -> str:
         """dbt's log of an interval."""
-        return runner.log_file(self.context(interval)).read_text()
+        return results.dbt_log(self.context(interval)).read_text()
 
 
 def _whole(table: Table, row: Row) -> dict[str, object]:

@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ecommerce_pipeline.dbt_runner.selection import Node
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution.environment import stated_environment
 from ecommerce_pipeline.files.lock import exclusive
@@ -30,7 +31,9 @@ PARSE_SECONDS = 300.0
 
 _MANIFEST = "manifest.json"
 _STATE = "partial_parse.msgpack"
-_ORIGIN = "parsed.json"  # which contents the other two were made of, and the digests of both
+_NODES = "selected_nodes.json"
+_MADE = (_STATE, _MANIFEST, _NODES)
+_ORIGIN = "parsed.json"  # which contents the others were made of, and their digests
 _PARSING = ".parsing-"
 _NOT_THE_PROJECT = ("target", "logs")  # where dbt writes
 
@@ -59,13 +62,23 @@ def manifest_file() -> Path:
     return parse_if_changed() / _MANIFEST
 
 
+def selected_nodes(selector: str) -> list[Node]:
+    """What a dbt step with this selector should run in the project as its files are now.
+
+    Raises:
+        PipelineError: there is no dbt project, or dbt cannot parse it.
+    """
+    nodes = json.loads((parse_if_changed() / _NODES).read_text())
+    return [Node(**values) for values in nodes[selector]]
+
+
 def parse_if_changed() -> Path:
     """Parse the project when its files are not those of which dbt last made what is kept.
 
     dbt runs in a process of its own; no warehouse is opened.
 
     Returns:
-        The folder with the manifest and the state of partial parsing.
+        The folder with the manifest, the state of partial parsing and the selectors' nodes.
 
     Raises:
         PipelineError: there is no dbt project, or dbt cannot parse it, or not in time.
@@ -151,7 +164,7 @@ def _is_of(digest: str, parsed: Path) -> bool:
 
 def _origin(digest: str, folder: Path) -> dict[str, str]:
     """The digests of the project and of what dbt made of it."""
-    made = {name: hashlib.sha256((folder / name).read_bytes()) for name in (_STATE, _MANIFEST)}
+    made = {name: hashlib.sha256((folder / name).read_bytes()) for name in _MADE}
     return {"project": digest, **{name: content.hexdigest() for name, content in made.items()}}
 
 
@@ -163,18 +176,19 @@ def _parse(project: Path, parsed: Path, digest: str) -> None:
         folder = Path(parsing)
         _run_dbt_parse(project, folder)
         (folder / _ORIGIN).write_text(json.dumps(_origin(digest, folder)))
-        for name in (_STATE, _MANIFEST, _ORIGIN):
+        for name in (*_MADE, _ORIGIN):
             (folder / name).replace(parsed / name)
 
 
 def _run_dbt_parse(project: Path, folder: Path) -> None:
     arguments = [
-        *("parse", "--project-dir", str(project), "--profiles-dir", str(project)),
+        str(folder / _NODES),
+        *("--project-dir", str(project), "--profiles-dir", str(project)),
         *("--target-path", str(folder), "--log-path", str(folder), "--no-use-colors"),
     ]
     try:
         ended = subprocess.run(
-            [sys.executable, "-m", "dbt.cli.main", *arguments],
+            [sys.executable, "-m", "ecommerce_pipeline.dbt_runner.parse", *arguments],
             env={**stated_environment(), WAREHOUSE_VARIABLE: WAREHOUSE_PATH},
             cwd=folder,
             stdin=subprocess.DEVNULL,

@@ -24,7 +24,6 @@ from ecommerce_pipeline.dbt_runner.manifest import (
     project_folder,
     read_manifest,
 )
-from ecommerce_pipeline.dbt_runner.selection import SelectedNodes
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution.environment import use_stated_environment
 from ecommerce_pipeline.files.temporary import locked_folder
@@ -78,7 +77,6 @@ def invoke(
     target: Path,
     logs: Path,
     manifest: Manifest | None = None,
-    selected: SelectedNodes | None = None,
 ) -> dbtRunnerResult:
     """Run dbt with ``command`` on the warehouse of a run's folder; the result says how it went.
 
@@ -88,7 +86,6 @@ def invoke(
         target: where artifacts and the state of partial parsing go.
         logs: the folder of dbt's log.
         manifest: the parsed project; by default dbt parses what changed since it last did.
-        selected: finds what the command should have run.
 
     Raises:
         PipelineError: there is no dbt project where it should be.
@@ -110,20 +107,9 @@ def invoke(
         arguments += ["--partial-parse-file-path", str(state)]
     # The warehouse's path in profiles.yml is relative to the working directory; see WAREHOUSE_PATH.
     with contextlib.chdir(folder), _stated_environment(), _leaving_nothing_open():
-        return _invoke(arguments, manifest, selected)
+        from dbt.cli.main import dbtRunner  # reads the environment, and a file .env into it
 
-
-def _invoke(
-    arguments: list[str], manifest: Manifest | None, selected: SelectedNodes | None
-) -> dbtRunnerResult:
-    from dbt.cli.main import dbtRunner  # reads the environment, and a file .env into it
-
-    outcome = dbtRunner(manifest=manifest, callbacks=[selected] if selected else []).invoke(
-        arguments
-    )
-    if selected:
-        selected.find()
-    return outcome
+        return dbtRunner(manifest=manifest).invoke(arguments)
 
 
 def warehouse_file(context: StepContext) -> Path:
@@ -132,11 +118,6 @@ def warehouse_file(context: StepContext) -> Path:
     DuckDB shares a database within a process only between equal names.
     """
     return context.run.path.resolve() / WAREHOUSE_PATH
-
-
-def log_file(context: StepContext) -> Path:
-    """dbt's own log of the interval's commands, with every statement it ran."""
-    return context.run.dbt_target / "logs" / context.interval.label / "dbt.log"
 
 
 @contextmanager

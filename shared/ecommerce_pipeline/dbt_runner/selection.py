@@ -1,67 +1,74 @@
-"""Which nodes a selector has in the project that a dbt command parsed, whatever dbt then ran."""
+"""Which nodes the dbt project's selectors have, whatever a command's options leave out of them.
+
+dbt leaves out nodes for reasons that no result shows, such as a resource type that an option
+excludes. So what each dbt step should run is computed without options, when the project is parsed.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import click
+from ecommerce_pipeline.specification import STEPS
 
 if TYPE_CHECKING:
     from dbt.config.runtime import RuntimeConfig
     from dbt.contracts.graph.manifest import Manifest
 
+RESOURCE_TYPES: Mapping[str, str] = {"run": "model", "test": "test", "snapshot": "snapshot"}
+_TABLES = ("table", "incremental", "snapshot")
 
-class SelectedNodes:
-    """A callback for dbt's events that finds the nodes of a selector in the command's own project.
 
-    dbt leaves out nodes for reasons that no result shows, such as a resource type that an option
-    excludes. So what it should have run is computed without its options.
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What a dbt step runs: a model, a test or a snapshot.
 
     Attributes:
-        ids: the ids of the selector's nodes of one type that dbt runs, so without ephemeral models;
-            None until ``find`` was called, or where dbt did not get as far as parsing.
+        unique_id: dbt's id, such as ``model.ecommerce.fct_orders``.
+        name: dbt's name, such as ``fct_orders``.
+        table: the quoted name of the table that it builds; None where it builds none.
     """
 
-    def __init__(self, selector: str, resource_type: str) -> None:
-        """Prepare to find nodes.
+    unique_id: str
+    name: str
+    table: str | None
 
-        Args:
-            selector: a name of the project's ``selectors.yml``.
-            resource_type: ``model``, ``test`` or ``snapshot``.
-        """
-        self._selector = selector
-        self._resource_type = resource_type
-        self._parsed: dict[str, Any] = {}
-        self.ids: set[str] | None = None
 
-    def __call__(self, event: object) -> None:
-        """Remember the command that sends the event; events of its threads have none."""
-        if context := click.get_current_context(silent=True):
-            self._parsed = context.obj
+def dbt_commands() -> Iterator[tuple[str, str, str]]:
+    """Each dbt step's name, command (``run``, ``test`` or ``snapshot``) and selector."""
+    for step in STEPS:
+        if step.function == "dbt:run_selector":
+            command, selector = step.arguments
+            yield step.name, str(command), str(selector)
 
-    def find(self) -> None:
-        """Find the nodes once dbt has ended, and let go of its project."""
-        # The project has semaphores, which must be freed with dbt's own.
-        parsed, self._parsed = self._parsed, {}
-        manifest, config = parsed.get("manifest"), parsed.get("runtime_config")
-        if manifest is not None and config is not None:
-            self.ids = self._nodes(manifest, config)
 
-    def _nodes(self, manifest: Manifest, config: RuntimeConfig) -> set[str]:
-        from dbt.compilation import Linker
-        from dbt.graph.graph import Graph
-        from dbt.graph.selector import NodeSelector
+def nodes_by_selector(manifest: Manifest, config: RuntimeConfig) -> dict[str, list[Node]]:
+    """What each dbt step should run, by its selector; without ephemeral models."""
+    return {
+        selector: sorted(
+            _nodes(manifest, config, selector, RESOURCE_TYPES[command]),
+            key=lambda node: node.unique_id,
+        )
+        for _, command, selector in dbt_commands()
+    }
 
-        linker = Linker()
-        linker.link_graph(manifest)
-        unfiltered = NodeSelector(Graph(linker.graph), manifest)
-        with contextlib.chdir(config.project_root):  # selectors name paths relative to it
-            selected, _ = unfiltered.select_nodes(config.get_selector(self._selector))  # type: ignore[arg-type]  # a bool only for defaults
-        nodes = (manifest.nodes[name] for name in selected if name in manifest.nodes)
-        return {
-            node.unique_id
-            for node in nodes
-            if node.resource_type == self._resource_type
-            and node.get_materialization() != "ephemeral"
-        }
+
+def _nodes(
+    manifest: Manifest, config: RuntimeConfig, selector: str, resource_type: str
+) -> Iterator[Node]:
+    from dbt.compilation import Linker
+    from dbt.graph.graph import Graph
+    from dbt.graph.selector import NodeSelector
+
+    linker = Linker()
+    linker.link_graph(manifest)
+    unfiltered = NodeSelector(Graph(linker.graph), manifest)
+    with contextlib.chdir(config.project_root):  # selectors name paths relative to it
+        selected, _ = unfiltered.select_nodes(config.get_selector(selector))  # type: ignore[arg-type]  # a bool only for defaults
+    for node in (manifest.nodes[name] for name in selected if name in manifest.nodes):
+        materialization = node.get_materialization()
+        if node.resource_type == resource_type and materialization != "ephemeral":
+            table = node.relation_name if materialization in _TABLES else None
+            yield Node(node.unique_id, node.name, table)

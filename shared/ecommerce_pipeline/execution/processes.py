@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import ctypes
+import multiprocessing
+import os
 import shutil
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import TypeVar
 
 T = TypeVar("T")
+
+_PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 def exit_on_sigterm() -> None:
@@ -36,6 +42,31 @@ def ending_with_parent(command: Sequence[str], signal_name: str = "TERM") -> lis
     # becomes the command, whose process id is therefore that of the process that was started.
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", signal_name, *command] if setpriv else list(command)
+
+
+def be_killed_with_parent() -> None:
+    """Let the kernel kill this process when the thread that started it ends; Linux only."""
+    if sys.platform != "linux":
+        return
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before the request
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def end_with_creator() -> None:
+    """Kill this process when the one that created it by ``multiprocessing`` ends, however it ends.
+
+    That is also right where a fork server started this process, or a thread that ends earlier.
+    """
+    creator = multiprocessing.parent_process()
+
+    def wait_and_end() -> None:
+        if creator is not None:
+            creator.join()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=wait_and_end, daemon=True).start()
 
 
 def wait_until(

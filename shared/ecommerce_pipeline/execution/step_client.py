@@ -10,7 +10,6 @@ import socket
 import threading
 import time
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from io import BufferedRWPair
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution import step_server
 from ecommerce_pipeline.execution.messages import receive, send
 from ecommerce_pipeline.execution.processes import wait_until
-from ecommerce_pipeline.interval_run import FAILED, SUCCESS
 from ecommerce_pipeline.result import StepResult
 from ecommerce_pipeline.specification import STEP_BY_NAME
 from ecommerce_pipeline.storage import journal
@@ -50,16 +48,9 @@ def run_step(
             in that time, or the journal cannot be written.
     """
     timeout = STEP_BY_NAME[name].timeout_seconds if timeout_seconds is None else timeout_seconds
-    started = datetime.now(UTC)
-    try:
-        result = _ask(name, context, timeout)
-    except BaseException as error:  # a tool's own time-out or cancellation is an attempt, too
-        reason = str(error) or type(error).__name__
-        with contextlib.suppress(PipelineError):  # the step's own error is the one to raise
-            _note(name, context, started, FAILED, StepResult(details={"error": reason}))
-        raise
-    _note(name, context, started, SUCCESS, result)
-    return result
+    with journal.attempt(name, context) as attempt:
+        attempt.result = _ask(name, context, timeout)
+    return attempt.result
 
 
 def _ask(name: str, context: StepContext, timeout: float) -> StepResult:
@@ -186,18 +177,3 @@ def _private_server(owner: int) -> Path:
             # A forked process inherits this handler as well, and must not stop its parent's server.
             atexit.register(lambda: stack.close() if os.getpid() == owner else None)
         return _private_servers[owner]
-
-
-def _note(
-    name: str, context: StepContext, started: datetime, outcome: str, result: StepResult
-) -> None:
-    entry = journal.JournalEntry(
-        interval=str(context.interval),
-        step=name,
-        started_at=started,
-        ended_at=datetime.now(UTC),
-        outcome=outcome,
-        rows=result.rows,
-        details=result.details,
-    )
-    journal.append(context.run, entry)

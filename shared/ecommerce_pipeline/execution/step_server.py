@@ -32,11 +32,10 @@ from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution.environment import stated_environment, temporary_folder
 from ecommerce_pipeline.execution.messages import receive, send
 from ecommerce_pipeline.execution.supervisor import Server, Supervisor
-from ecommerce_pipeline.files.lock import shared
-from ecommerce_pipeline.files.permissions import PRIVATE_FILE, PRIVATE_UMASK
+from ecommerce_pipeline.files.log import open_log
+from ecommerce_pipeline.files.permissions import PRIVATE_UMASK
 from ecommerce_pipeline.files.temporary import locked_folder
-from ecommerce_pipeline.result import StepResult
-from ecommerce_pipeline.specification import STEP_BY_NAME, STEP_NAMES
+from ecommerce_pipeline.specification import STEP_NAMES
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -45,8 +44,6 @@ ENVIRONMENT_VARIABLE = "PIPELINE_STEP_SERVER"
 _OWN_FOLDER = "pipeline-steps-"  # of its own: an older version does not lock its "step-server-"
 STOP_SECONDS = 10.0
 HEARTBEAT_SECONDS = 5.0
-LOCK_WAIT_SECONDS = 60.0
-LOAD = "load_raw"  # the one step that makes the warehouse
 
 
 @contextmanager
@@ -203,13 +200,14 @@ def _die_with_client(connection: socket.socket) -> None:
 
 def _reply(request: dict[str, Any]) -> dict[str, Any]:
     """The step's result or error; whatever happens, the client gets one."""
+    from ecommerce_pipeline import steps
+
     os.environ.update(request["environment"])
     try:
         context = StepContext.from_json(request["context"])
         _send_output_to(Path(request["log"]))
-        # Shared: steps may run side by side, but nobody may clear the folder meanwhile.
-        with shared(context.run.steps_lock, wait_seconds=LOCK_WAIT_SECONDS):
-            return _run(request["step"], context).to_json()
+        with steps.in_folder(request["step"], context):
+            return steps.resolve(request["step"])(context).to_json()
     except PipelineError as error:
         return {"error": error.to_json()}
     except Exception as error:
@@ -224,37 +222,15 @@ def _reply(request: dict[str, Any]) -> dict[str, Any]:
         sys.stdout.flush()
 
 
-def _run(name: str, context: StepContext) -> StepResult:
-    from ecommerce_pipeline import steps
-
-    warehouse = context.run.warehouse
-    if STEP_BY_NAME[name].uses_warehouse and name != LOAD and not warehouse.exists():
-        # Opened, it would be made, and an empty one passes every test.
-        raise PipelineError(
-            f"{name} finds no warehouse {warehouse}",
-            f"run the interval again from its first step: {LOAD} makes it",
-        )
-    return steps.resolve(name)(context)
-
-
 def _send_output_to(log: Path) -> None:
     """Let everything that the step or a library prints go to the step's log.
 
     Raises:
         PipelineError: the log cannot be opened.
     """
-    try:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, PRIVATE_FILE)
-    except OSError as error:
-        raise PipelineError(
-            f"the step's log {log} cannot be written: {error.strerror or error}",
-            "free disk space or make its folder writable, then run the interval again",
-            retryable=True,
-        ) from error
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
-    os.close(descriptor)
+    with open_log(log) as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
     sys.stdout, sys.stderr = (_output(number) for number in (1, 2))
 
 

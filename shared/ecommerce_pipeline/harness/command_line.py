@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
@@ -18,7 +18,7 @@ from ecommerce_pipeline.execution.processes import exit_on_sigterm
 from ecommerce_pipeline.files.permissions import PRIVATE_UMASK
 from ecommerce_pipeline.harness.driver import BACKFILL, DAILY, NO_DATASET, RunOptions, drive
 from ecommerce_pipeline.harness.progress import Progress
-from ecommerce_pipeline.harness.variant import Variant
+from ecommerce_pipeline.harness.variant import Variant, forms, pipeline_file
 from ecommerce_pipeline.interval import parse_day
 from ecommerce_pipeline.interval_run import SUCCESS
 from ecommerce_pipeline.source import given_url
@@ -41,20 +41,30 @@ class FolderPath(click.Path):
         return super().convert(value, param, ctx)
 
 
-def main(make_variant: Callable[[], Variant], default_run_dir: Path) -> None:
-    """Parse the command line, drive the variant, and exit: 0 success, 1 failure, 2 usage."""
+def main(make_variant: Callable[[str], Variant], folder: Path) -> None:
+    """Parse the command line, drive the variant, and exit: 0 success, 1 failure, 2 usage.
+
+    Args:
+        make_variant: makes the variant of a form.
+        folder: the variant's folder, beside whose name ``runs/`` has the default folder of runs.
+    """
 
     def run(options: RunOptions) -> None:
         use_stated_environment()
         os.umask(PRIVATE_UMASK)
-        record = drive(make_variant(), options, Progress())
+        pipeline_file(folder, options.form)  # refused by name where there is none
+        record = drive(make_variant(options.form), options, Progress())
         sys.exit(0 if record.state == SUCCESS else 1)
 
-    run_cli(command_of(run, default_run_dir, "The run's folder, emptied first."))
+    default = folder.parent / "runs" / folder.name.removesuffix("_impl")
+    run_cli(command_of(run, default, "The run's folder, emptied first.", forms(folder)))
 
 
 def command_of(
-    run: Callable[[RunOptions], None], default_run_dir: Path, run_dir_help: str
+    run: Callable[[RunOptions], None],
+    default_run_dir: Path,
+    run_dir_help: str,
+    forms: Sequence[str],
 ) -> click.Command:
     """The command line whose options are those of a run.
 
@@ -62,10 +72,18 @@ def command_of(
         run: called with the options.
         default_run_dir: the default of ``--run-dir``.
         run_dir_help: the help text of ``--run-dir``.
+        forms: the choices of ``--form``; the first is the default.
     """
 
     @click.command(context_settings={"show_default": True})
     @click.option("--dataset", type=click.Choice([*DATASET_NAMES, NO_DATASET]), default="synthetic")
+    @click.option(
+        "--form",
+        type=click.Choice(forms),
+        default=forms[0],
+        help="native: the tool's own executor and dbt integration; step-server: each step is a"
+        " child of a warm process.",
+    )
     @click.option("--scale", type=click.IntRange(min=1), default=1, help="Synthetic size.")
     @click.option("--seed", type=click.IntRange(min=1), default=1, help="Synthetic seed.")
     @click.option("--start", help="First day, YYYY-MM-DD.  [default: the data set's first]")

@@ -27,7 +27,7 @@ from ecommerce_pipeline.harness.run_session import (
     empty_source,
     running_source,
 )
-from ecommerce_pipeline.harness.variant import Variant, started
+from ecommerce_pipeline.harness.variant import NATIVE, Variant, started
 from ecommerce_pipeline.interval import DataInterval, days, days_after
 from ecommerce_pipeline.interval_run import FAILED, SUCCESS, interval_run_from_json
 from ecommerce_pipeline.run_directory import RunDirectory
@@ -54,6 +54,7 @@ class RunOptions:
         source: ``sqlite``, ``postgres`` or the URL of an existing database.
         keep_up: leave the tool's pages up until Ctrl+C.
         resume: keep the folder, and run those intervals that have not succeeded in it.
+        form: the form of the variant's pipeline.
         lookback: ``RunSettings.lookback``; None takes it from the environment.
         max_key_loss: ``RunSettings.max_key_loss``; None takes it from the environment.
     """
@@ -68,6 +69,7 @@ class RunOptions:
     source: str = SQLITE
     keep_up: bool = False
     resume: bool = False
+    form: str = NATIVE
     lookback: int | None = None
     max_key_loss: float | None = None
 
@@ -184,6 +186,7 @@ def _new_record(
     installed = {package: version(package) for package in (*PACKAGES, *variant.packages)}
     return RunRecord(
         variant=variant.name,
+        form=variant.form,
         versions={"python": platform.python_version(), **installed},
         dataset={"name": options.dataset, "options": dict(dataset.options) if dataset else {}},
         source=redact(options.source),

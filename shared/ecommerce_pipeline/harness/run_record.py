@@ -28,6 +28,7 @@ class RunRecord:
 
     Attributes:
         variant: ``airflow``, ``dagster``, ``prefect``, ``cron`` or a further one.
+        form: the form of the variant's pipeline, ``native`` or another.
         versions: the versions of Python and of the packages that matter.
         dataset: ``{"name": …, "options": {…}}``; the name is ``none`` for an existing database.
         source: the kind of source database, or its URL without the password.
@@ -40,6 +41,7 @@ class RunRecord:
     """
 
     variant: str
+    form: str
     versions: Mapping[str, str]
     dataset: Mapping[str, Any]
     source: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 from ecommerce_pipeline.context import RunSettings
@@ -14,21 +15,23 @@ from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.interval_run import IntervalRun
 from ecommerce_pipeline.run_directory import RunDirectory
 
-PIPELINE, NO_OP = "pipeline", "noop"
+NATIVE, STEP_SERVER, NO_OP = "native", "step-server", "noop"
+_FILES = {NATIVE: "pipeline.py", NO_OP: "noop.py"}
 
 
 class Variant(Protocol):
     """The pipeline under one tool; ``VARIANT`` in its ``run.py`` creates it.
 
-    ``VARIANT()`` runs ``pipeline.py``; ``VARIANT(NO_OP)`` runs ``noop.py``, which has the same
-    steps in the same order, all of which do nothing.
+    ``VARIANT(form)`` runs ``pipeline_file(folder, form)``; the default is ``NATIVE``.
 
     Attributes:
         name: the folder's name without ``_impl``.
+        form: one of ``forms(folder)``, or ``NO_OP``.
         packages: the distributions whose versions belong in the run record.
     """
 
     name: str
+    form: str
     packages: Sequence[str]
 
     def start(self, settings: RunSettings) -> None:
@@ -46,6 +49,32 @@ class Variant(Protocol):
 
     def stop(self) -> None:
         """Stop everything that ``start`` started; also after a failed start."""
+
+
+def pipeline_file(folder: Path, form: str) -> Path:
+    """The file of a variant's folder that has the pipeline in a form.
+
+    ``NATIVE`` is ``pipeline.py``: the tool's own executor and its official dbt integration.
+    ``STEP_SERVER`` is ``pipeline_step_server.py``: each step is a child of our warm step server.
+    ``NO_OP`` is ``noop.py``: the same steps in the same order, all of which do nothing. Another
+    form, such as ``per-model``, is ``pipeline_per_model.py``.
+
+    Raises:
+        PipelineError: the folder has no such file.
+    """
+    file = folder / _FILES.get(form, f"pipeline_{form.replace('-', '_')}.py")
+    if not file.exists():
+        raise PipelineError(
+            f"{folder.name} has no form {form!r}", f"choose from {', '.join(forms(folder))}"
+        )
+    return file
+
+
+def forms(folder: Path) -> list[str]:
+    """The forms of the pipeline that a variant's folder has, ``NATIVE`` first."""
+    others = sorted(folder.glob("pipeline_*.py"))
+    names = [file.stem.removeprefix("pipeline_").replace("_", "-") for file in others]
+    return [NATIVE, *names] if (folder / _FILES[NATIVE]).exists() else names
 
 
 V = TypeVar("V", bound=Variant)
@@ -91,12 +120,12 @@ def check_path(run: RunDirectory, tool: str, refused: str, taken_for: str) -> No
 
 
 @contextmanager
-def shared_step_server(pipeline: str) -> Iterator[dict[str, str]]:
+def shared_step_server(form: str) -> Iterator[dict[str, str]]:
     """Run a step server for the block; yield the environment variable that names it.
 
-    For ``NO_OP`` no server runs, and the environment is empty.
+    For another form than ``STEP_SERVER`` no server runs, and the environment is empty.
     """
-    if pipeline == NO_OP:
+    if form != STEP_SERVER:
         yield {}
         return
     with step_server.running() as address:

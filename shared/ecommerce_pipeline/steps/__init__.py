@@ -6,14 +6,23 @@ on the data interval. A failure raises ``PipelineError``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 
 from ecommerce_pipeline.context import StepContext
+from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.files.lock import shared
 from ecommerce_pipeline.result import StepResult
 from ecommerce_pipeline.specification import STEP_BY_NAME
+from ecommerce_pipeline.storage import journal
 
 Step = Callable[[StepContext], StepResult]
+LOCK_WAIT_SECONDS = 60.0
+
+_LOAD = "load_raw"  # the one step that makes the warehouse
+_logger = logging.getLogger(__name__)
 
 
 def resolve(name: str) -> Step:
@@ -26,6 +35,51 @@ def resolve(name: str) -> Step:
     module, _, function = step.function.partition(":")
     run = getattr(import_module(f"{__name__}.{module}"), function)
     return lambda context: run(context, *step.arguments)
+
+
+def run(name: str, context: StepContext) -> StepResult:
+    """Run the step ``name`` in this process, note the attempt in the journal, and log its result.
+
+    Raises:
+        PipelineError: the step failed, or the journal cannot be written.
+    """
+    with attempt(name, context) as this:
+        this.result = resolve(name)(context)
+    return this.result
+
+
+@contextmanager
+def attempt(name: str, context: StepContext) -> Iterator[journal.Attempt]:
+    """For the block, do a step's work in this process; whoever does it sets the attempt's result.
+
+    The journal gets the attempt, and the log its result.
+
+    Raises:
+        PipelineError: somebody clears the run's folder, there is no warehouse, or the journal
+            cannot be written.
+    """
+    with journal.attempt(name, context) as this, in_folder(name, context):
+        yield this
+        _logger.info("%s: %s", name, this.result.summary)
+
+
+@contextmanager
+def in_folder(name: str, context: StepContext) -> Iterator[None]:
+    """Keep the run's folder from being cleared while a step works in it.
+
+    Raises:
+        PipelineError: somebody clears it, or it has no warehouse and the step does not make one.
+    """
+    # Shared: steps may run side by side, but nobody may clear the folder meanwhile.
+    with shared(context.run.steps_lock, wait_seconds=LOCK_WAIT_SECONDS):
+        warehouse = context.run.warehouse
+        if STEP_BY_NAME[name].uses_warehouse and name != _LOAD and not warehouse.exists():
+            # Opened, it would be made, and an empty one passes every test.
+            raise PipelineError(
+                f"{name} finds no warehouse {warehouse}",
+                f"run the interval again from its first step: {_LOAD} makes it",
+            )
+        yield
 
 
 def notify_failure(context: StepContext, step: str, reason: str) -> StepResult:

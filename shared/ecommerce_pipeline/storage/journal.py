@@ -1,21 +1,25 @@
 """The step journal: what each attempt of a step did.
 
-``run_step`` appends to it in the process that asked for the step, so that an attempt whose step
-was killed is in it, and one whose own process was killed is not.
+The process that asks for a step appends to it, so that an attempt whose step was killed in another
+process is in it, and one whose own process was killed is not.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
+from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.files import json_lines
 from ecommerce_pipeline.interval import DataInterval
-from ecommerce_pipeline.interval_run import SUCCESS
+from ecommerce_pipeline.interval_run import FAILED, SUCCESS
+from ecommerce_pipeline.result import StepResult
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.specification import STEP_NAMES
 
@@ -53,6 +57,53 @@ class JournalEntry:
     def seconds(self) -> float:
         """How long the attempt took."""
         return (self.ended_at - self.started_at).total_seconds()
+
+
+@dataclass(slots=True)
+class Attempt:
+    """An attempt that is under way; who makes it sets its result."""
+
+    result: StepResult = field(default_factory=StepResult)
+
+
+@contextmanager
+def attempt(step: str, context: StepContext) -> Iterator[Attempt]:
+    """Note one attempt of a step when the block ends: the result set in it, or the error raised.
+
+    Raises:
+        PipelineError: the journal cannot be written.
+    """
+    started = datetime.now(UTC)
+    this = Attempt()
+    try:
+        yield this
+    except BaseException as error:  # a tool's own time-out or cancellation is an attempt, too
+        with contextlib.suppress(PipelineError):  # the step's own error is the one to raise
+            _note(step, context, started, FAILED, StepResult(details={"error": reason(error)}))
+        raise
+    _note(step, context, started, SUCCESS, this.result)
+
+
+def reason(error: BaseException) -> str:
+    """Why an attempt failed, in one text; the class of an error that nobody foresaw is in it."""
+    if isinstance(error, PipelineError):
+        return str(error)
+    return ": ".join(filter(None, [type(error).__name__, str(error)]))
+
+
+def _note(
+    step: str, context: StepContext, started: datetime, outcome: str, result: StepResult
+) -> None:
+    entry = JournalEntry(
+        interval=str(context.interval),
+        step=step,
+        started_at=started,
+        ended_at=datetime.now(UTC),
+        outcome=outcome,
+        rows=result.rows,
+        details=result.details,
+    )
+    append(context.run, entry)
 
 
 def append(run: RunDirectory, entry: JournalEntry) -> None:

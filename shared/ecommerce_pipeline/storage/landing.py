@@ -26,6 +26,8 @@ from ecommerce_pipeline.files.atomic import atomic_file
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.run_directory import RunDirectory
 
+KEY_SNAPSHOT_SUFFIX = ".keys.parquet"
+
 
 @dataclass(frozen=True, slots=True)
 class FileDigest:
@@ -82,7 +84,7 @@ def sidecar_file(path: Path) -> Path:
 
 def key_snapshot_file(path: Path) -> Path:
     """The path of a landing file's key snapshot."""
-    return path.with_suffix(".keys.parquet")
+    return path.with_suffix(KEY_SNAPSHOT_SUFFIX)
 
 
 def key_schema(table: Table) -> pa.Schema:

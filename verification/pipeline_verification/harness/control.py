@@ -1,4 +1,4 @@
-"""Runs the control as cron would start it: ``cron_impl/pipeline.py`` in a process."""
+"""Runs the control as cron would start it: a form of its pipeline in a process."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from pathlib import Path
 
 from ecommerce_pipeline import source
 from ecommerce_pipeline.datasets import Dataset, advance, reset_source
+from ecommerce_pipeline.harness.variant import STEP_SERVER, pipeline_file
 from ecommerce_pipeline.interval import DataInterval, parse_day
 from ecommerce_pipeline.specification import longest_run_seconds
 from pipeline_verification.harness.environments import ROOT
 
-PIPELINE = ROOT / "cron_impl" / "pipeline.py"
+FOLDER = ROOT / "cron_impl"
+PIPELINE = pipeline_file(FOLDER, STEP_SERVER)  # the faster form
 
 
 def fill_source(url: str, dataset: Dataset, to_day: str) -> None:
@@ -32,14 +34,17 @@ def advance_source(url: str, dataset: Dataset, to_day: str) -> None:
 
 
 def start_control(
-    run_dir: Path, *intervals: str, environment: Mapping[str, str] | None = None
+    run_dir: Path,
+    *intervals: str,
+    environment: Mapping[str, str] | None = None,
+    form: str = STEP_SERVER,
 ) -> subprocess.Popen[str]:
-    """Start ``pipeline.py`` for the intervals.
+    """Start the pipeline for the intervals.
 
     The source is the run folder's ``source.db``, unless ``environment`` names another.
     """
     return subprocess.Popen(
-        [sys.executable, str(PIPELINE), *intervals],
+        [sys.executable, str(pipeline_file(FOLDER, form)), *intervals],
         env={**os.environ, "PIPELINE_RUN_DIR": str(run_dir), **(environment or {})},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -49,14 +54,17 @@ def start_control(
 
 
 def run_control(
-    run_dir: Path, *intervals: str, environment: Mapping[str, str] | None = None
+    run_dir: Path,
+    *intervals: str,
+    environment: Mapping[str, str] | None = None,
+    form: str = STEP_SERVER,
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``pipeline.py`` for the intervals and wait for its end.
+    """Run the pipeline for the intervals and wait for its end.
 
     Raises:
         subprocess.TimeoutExpired: it did not end in the time that its steps have.
     """
-    with start_control(run_dir, *intervals, environment=environment) as process:
+    with start_control(run_dir, *intervals, environment=environment, form=form) as process:
         try:
             output, errors = process.communicate(timeout=longest_run_seconds(len(intervals) or 1))
         except BaseException:

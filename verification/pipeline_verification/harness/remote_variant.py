@@ -12,13 +12,11 @@ from ecommerce_pipeline.context import RunSettings
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution.environment import stated_environment
 from ecommerce_pipeline.execution.messages import receive, send
-from ecommerce_pipeline.harness.variant import NO_OP, PIPELINE
+from ecommerce_pipeline.harness.variant import NATIVE
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.interval_run import IntervalRun, interval_run_from_json
 from ecommerce_pipeline.specification import longest_run_seconds
 from pipeline_verification.harness.environments import interpreter, variant_folder
-
-__all__ = ["NO_OP", "PIPELINE", "RemoteVariant"]
 
 STOP_SECONDS = 60.0
 
@@ -28,6 +26,7 @@ class RemoteVariant:
 
     Attributes:
         name: the variant's name.
+        form: the form of its pipeline.
         packages: empty; ``versions`` has the packages.
         addresses: the URLs of its pages by title; empty before ``start``.
         versions: of Python and the packages that matter; empty before ``start``.
@@ -35,23 +34,24 @@ class RemoteVariant:
 
     packages: Sequence[str] = ()
 
-    def __init__(self, name: str, log: Path, pipeline: str = PIPELINE) -> None:
+    def __init__(self, name: str, log: Path, form: str = NATIVE) -> None:
         """Nothing runs before ``start``.
 
         Args:
             name: a name of ``variant_names()``.
             log: receives everything that the variant prints.
-            pipeline: ``PIPELINE``, or ``NO_OP`` for as many steps that do nothing.
+            form: the form of its pipeline.
 
         Raises:
             PipelineError: there is no such variant, or its environment was not made yet.
         """
         self.name = name
+        self.form = form
         self.addresses: Mapping[str, str] = {}
         self.versions: Mapping[str, str] = {}
         self._log = log
         self._module = [str(interpreter(name)), "-m", "pipeline_verification.harness.variant_host"]
-        self._arguments = [str(variant_folder(name)), pipeline]
+        self._arguments = [str(variant_folder(name)), form]
         self._process: subprocess.Popen[bytes] | None = None
         self._request_is_open = False
 

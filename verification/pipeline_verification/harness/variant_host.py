@@ -1,6 +1,6 @@
 """A variant in its own environment, controlled over a socket; ``remote_variant.py`` is the client.
 
-``python -m pipeline_verification.harness.variant_host DESCRIPTOR FOLDER PIPELINE`` answers one
+``python -m pipeline_verification.harness.variant_host DESCRIPTOR FOLDER FORM`` answers one
 JSON line with another. When the client closes the connection, it stops the variant and exits.
 """
 
@@ -81,7 +81,7 @@ def _answer(method: Callable[..., Any], arguments: list[Any]) -> dict[str, Any]:
         return {"error": unexpected.to_json()}
 
 
-def main(descriptor: str, folder: str, pipeline: str) -> None:
+def main(descriptor: str, folder: str, form: str) -> None:
     """Host the variant of a folder until the client closes the connection."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches the client, which ends us
     exit_on_sigterm()
@@ -91,7 +91,7 @@ def main(descriptor: str, folder: str, pipeline: str) -> None:
     with socket.socket(fileno=int(descriptor)) as connection:
         # A tool's services must not inherit it: the client would not see this process end.
         connection.set_inheritable(False)
-        serve(Host(make_variant(pipeline)), connection.makefile("rwb"))
+        serve(Host(make_variant(form)), connection.makefile("rwb"))
 
 
 if __name__ == "__main__":
