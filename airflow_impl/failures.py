@@ -1,8 +1,10 @@
-"""What happens when a task fails: whether it is retried, and what is noted and said of it."""
+"""What follows from a failed task: whether it is retried, and what is noted and said of it."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from airflow.sdk import Context, RetryDecision, RetryPolicy
 from airflow.sdk.exceptions import AirflowTaskTimeout
@@ -15,7 +17,7 @@ from settings import step_context
 
 
 class RetryRule(RetryPolicy):
-    """A failed test or a refused schema fails again; a lost lock, or a time-out, may not."""
+    """A failed test or a refused schema fails again; after a lost lock or a time-out it may not."""
 
     def evaluate(
         self,
@@ -24,15 +26,47 @@ class RetryRule(RetryPolicy):
         max_tries: int,
         context: Context | None = None,
     ) -> RetryDecision:
-        """Whether the task's retries apply. Airflow does not ask where the process was killed."""
+        """Whether the task's retries apply; a killed process is tried again without asking."""
         if isinstance(exception, AirflowTaskTimeout) or is_retryable(exception):
             return RetryDecision.default()
         return RetryDecision.fail(str(exception))
 
 
 def note_failure(context: Context) -> None:
-    """Note a failed try in the journal where its own process could not: it was killed or stopped."""
+    """Note a failed try in the journal, unless the step has done so; a time-out ends dbt without."""
+    this, ti, step = step_context(context), context["ti"], step_of(context["ti"])
+    error = context.get("exception")  # the callback of a task whose process was killed has none
+    entries = journal.read(this.run, this.interval)
+    if isinstance(error, BaseException) and not any(
+        entry.step == step and entry.started_at >= ti.start_date for entry in entries
+    ):
+        journal.note_failure(step, this, ti.start_date, error)
 
 
 def notify_failure(context: Context) -> None:
-    """Notify once for each failed run at which step it failed and why."""
+    """Notify once for each failed run at which steps it failed and why."""
+    this, last, tried_at = step_context(context), step_of(context["ti"]), last_try(context)
+    entries = [
+        entry
+        for entry in journal.read(this.run, this.interval)
+        if entry.step != last or entry.started_at >= tried_at
+    ]
+    failed = journal.failed_steps(entries, since=context["dag_run"].start_date or datetime.now(UTC))
+    # The journal has nothing of a try that was killed with its process, and Airflow's own reason
+    # is general.
+    failed.setdefault(last, f"{context['reason']}: read the log of its task")
+    steps.notify_failure(this, ", ".join(failed), "; ".join(failed.values()))
+
+
+def step_of(ti: Any) -> str:  # noqa: ANN401 (Airflow has several classes)
+    """The step of a task instance: its task's name, or for the mapped one that of its table."""
+    return ti.task_id if ti.map_index < 0 else EXTRACT_STEPS[ti.map_index]
+
+
+def last_try(context: Context) -> datetime:
+    """When the last try of the failed task started, for which Airflow's callback must ask."""
+    ti, following = context["ti"], context["logical_date"] + timedelta(microseconds=1)
+    with suppress(Exception):  # there is nobody to ask in ``dag.test()``
+        if found := ti.get_previous_ti(logical_date=following, map_index=ti.map_index):
+            return found.start_date or datetime.now(UTC)
+    return context["dag_run"].start_date or datetime.now(UTC)
