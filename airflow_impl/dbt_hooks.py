@@ -1,16 +1,19 @@
-"""What happens before and after each dbt command of a Cosmos operator."""
+"""What happens before and after a dbt command that Airflow starts."""
 
 from __future__ import annotations
 
 import logging
 from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from airflow.sdk import Context
 
 from ecommerce_pipeline import steps
-from ecommerce_pipeline.dbt_runner import native
+from ecommerce_pipeline.dbt_runner import native, results
+from ecommerce_pipeline.dbt_runner.manifest import WAREHOUSE_VARIABLE
+from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.storage import journal
 from settings import step_context
 
@@ -25,21 +28,69 @@ def before_dbt(context: Context, operator: Any) -> None:  # noqa: ANN401 (any Co
         PipelineError: somebody clears the folder, or it has no warehouse.
     """
     this = step_context(context)
-    _until_the_task_ends.enter_context(steps.in_folder(operator.task_id, this))
-    # Cosmos clones the project into a temporary folder, and finds dbt's artifacts there.
-    operator.env = native.environment(this)
-    del operator.env["DBT_TARGET_PATH"]
+    step = operator.task_id.partition(".")[0]  # of a model, the step that is its task group
+    _until_the_task_ends.enter_context(steps.in_folder(step, this))
+    operator.env = {
+        name: value for name, value in native.environment(this).items() if _is_for_dbt(name)
+    }
 
 
 def after_dbt(project_dir: str, context: Context) -> None:
     """Note the attempt in the journal; fail with what dbt reported of its nodes.
 
+    Args:
+        project_dir: Cosmos's copy of the project, in which dbt has left its results.
+        context: the task's.
+
     Raises:
         PipelineError: a node failed or did not run, or dbt did not start or was killed.
     """
+    note_results(Path(project_dir, "target"), context)
+
+
+def after_model(project_dir: str, context: Context) -> None:
+    """Note the attempt of one model, under its task's name; fail with what dbt reported of it.
+
+    Raises:
+        PipelineError: it could not be built.
+    """
+    this, ti = step_context(context), context["ti"]
+    with journal.attempt(ti.task_id, this, ti.start_date):
+        found = results.read(Path(project_dir, "target", native.RESULTS))
+        results.check_nodes(found, this, "model")
+
+
+def note_results(target: Path, context: Context) -> dict[str, int]:
+    """Do as ``after_dbt`` for the results in a target folder; return the row counts."""
     step, this = context["ti"].task_id, step_context(context)
-    dbt = context["task"].subprocess_hook.sub_process
+    exit_code = context["task"].subprocess_hook.sub_process.returncode
     with journal.attempt(step, this, context["ti"].start_date) as attempt:
-        target = native.DbtAttempt(Path(project_dir, "target"), dbt.returncode)
-        attempt.result = native.step_result(step, this, target)
+        attempt.result = native.step_result(step, this, native.DbtAttempt(target, exit_code))
     logger.info("%s: %s", step, attempt.result.summary)
+    return dict(attempt.result.rows)
+
+
+def cause(error: BaseException, context: Context) -> BaseException:
+    """The error, or what dbt's results in the run's folder say of it where they are of this try."""
+    step, this = context["ti"].task_id, step_context(context)
+    dbt, started = native.DbtAttempt(this.run.dbt_target), context["ti"].start_date
+    try:
+        if isinstance(error, Exception) and _written(dbt.target / native.RESULTS) >= started:
+            native.explain(step, this, dbt, error)
+    except PipelineError as found:
+        return found
+    except (FileNotFoundError, KeyError):  # it is no dbt step
+        return error
+    return error
+
+
+def _is_for_dbt(variable: str) -> bool:
+    # Airflow stores an operator's environment and shows it: no credential may be in it. Cosmos
+    # looks for dbt's artifacts in its copy of the project.
+    if variable.startswith(("PIPELINE_", "PG")):
+        return variable == WAREHOUSE_VARIABLE
+    return variable != "DBT_TARGET_PATH"
+
+
+def _written(file: Path) -> datetime:
+    return datetime.fromtimestamp(file.stat().st_mtime).astimezone()

@@ -9,6 +9,7 @@ from typing import Any
 from airflow.sdk import Context, RetryDecision, RetryPolicy
 from airflow.sdk.exceptions import AirflowTaskTimeout
 
+from dbt_hooks import cause
 from ecommerce_pipeline import steps
 from ecommerce_pipeline.errors import is_retryable
 from ecommerce_pipeline.specification import EXTRACT_STEPS
@@ -27,20 +28,21 @@ class RetryRule(RetryPolicy):
         context: Context | None = None,
     ) -> RetryDecision:
         """Whether the task's retries apply; a killed process is tried again without asking."""
-        if isinstance(exception, AirflowTaskTimeout) or is_retryable(exception):
+        error = exception if context is None else cause(exception, context)
+        if isinstance(error, AirflowTaskTimeout) or is_retryable(error):
             return RetryDecision.default()
-        return RetryDecision.fail(str(exception))
+        return RetryDecision.fail(str(error))
 
 
 def note_failure(context: Context) -> None:
-    """Note a failed try in the journal, unless the step has done so; a time-out ends dbt without."""
+    """Note a failed try in the journal, unless the step has; dbt that timed out has not."""
     this, ti, step = step_context(context), context["ti"], step_of(context["ti"])
     error = context.get("exception")  # the callback of a task whose process was killed has none
     entries = journal.read(this.run, this.interval)
     if isinstance(error, BaseException) and not any(
         entry.step == step and entry.started_at >= ti.start_date for entry in entries
     ):
-        journal.note_failure(step, this, ti.start_date, error)
+        journal.note_failure(step, this, ti.start_date, cause(error, context))
 
 
 def notify_failure(context: Context) -> None:
@@ -70,3 +72,12 @@ def last_try(context: Context) -> datetime:
         if found := ti.get_previous_ti(logical_date=following, map_index=ti.map_index):
             return found.start_date or datetime.now(UTC)
     return context["dag_run"].start_date or datetime.now(UTC)
+
+
+DEFAULT_ARGUMENTS = {
+    "owner": "analytics",
+    "retry_policy": RetryRule(),
+    "retry_exponential_backoff": 2.0,
+    "on_retry_callback": note_failure,
+    "on_failure_callback": note_failure,
+}

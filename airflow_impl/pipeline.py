@@ -12,7 +12,6 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from airflow.sdk import Asset, TaskGroup, XComArg, chain, dag, get_current_context, task
 from cosmos.config import ProfileConfig
@@ -24,16 +23,15 @@ from cosmos.operators.local import (
     DbtTestLocalOperator,
 )
 from cosmos.settings import cache_dir
-from dbt_hooks import after_dbt, before_dbt
-from failures import RetryRule, note_failure, notify_failure
-from settings import step_context
 from utc_days import UtcDays
 
+from dbt_hooks import after_dbt, before_dbt
 from ecommerce_pipeline import steps
 from ecommerce_pipeline.dbt_runner.manifest import project_folder
 from ecommerce_pipeline.specification import EXTRACT_STEPS, MAX_PARALLEL_STEPS, STEP_BY_NAME
+from failures import DEFAULT_ARGUMENTS, notify_failure
+from settings import step_context, task_options
 
-WAREHOUSE_POOL = "warehouse"  # one slot: DuckDB lets one process at a time open its file
 MARTS = Asset(name="marts", uri="x-ecommerce://published/marts")
 DASHBOARD = Asset(name="dashboard", uri="x-ecommerce://dashboard")
 DBT_OPERATORS = {
@@ -71,17 +69,6 @@ def run_dbt(step: str) -> DbtLocalBaseOperator:
     )
 
 
-def task_options(step: str) -> dict[str, Any]:
-    """A step's retries, time-out and pool."""
-    specification = STEP_BY_NAME[step]
-    return {
-        "retries": specification.retries,
-        "retry_delay": timedelta(seconds=specification.retry_delay_seconds),
-        "execution_timeout": timedelta(seconds=specification.timeout_seconds),
-        "pool": WAREHOUSE_POOL if specification.uses_warehouse else "default_pool",
-    }
-
-
 def step(name: str, inlets: Sequence[Asset] = (), outlets: Sequence[Asset] = ()) -> XComArg:
     """The task of a Python step, under the step's name."""
     options = {**task_options(name), "inlets": inlets, "outlets": outlets}
@@ -106,13 +93,7 @@ def extract() -> XComArg:
     start_date=datetime(2017, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
-    default_args={
-        "owner": "analytics",
-        "retry_policy": RetryRule(),
-        "retry_exponential_backoff": 2.0,
-        "on_retry_callback": note_failure,
-        "on_failure_callback": note_failure,
-    },
+    default_args=DEFAULT_ARGUMENTS,
     on_failure_callback=notify_failure,
     tags=["daily", "ecommerce", "dbt"],
 )

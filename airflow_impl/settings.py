@@ -1,15 +1,18 @@
-"""Where the pipeline works: its settings and interval, from what Airflow gives a task."""
+"""Where the pipeline works, from what Airflow gives a task; and the options of a step's task."""
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import UTC, timedelta
+from typing import Any
 
 from airflow.sdk import Connection, Context, Variable
 
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.interval import DataInterval
+from ecommerce_pipeline.specification import STEP_BY_NAME
 
+WAREHOUSE_POOL = "warehouse"  # one slot: DuckDB lets one process at a time open its file
 OPTIONAL_SETTINGS = (
     "PIPELINE_MAX_STALENESS_HOURS",
     "PIPELINE_LOOKBACK",
@@ -43,3 +46,14 @@ def database_url(connection: Connection) -> str:
     if connection.conn_type == "sqlite":
         return f"sqlite:///{connection.host}"  # get_uri would encode the path as a host name
     return connection.get_uri().replace("+", "%20")  # libpq does not decode "+" to a space
+
+
+def task_options(step: str) -> dict[str, Any]:
+    """A step's retries, time-out and pool."""
+    specification = STEP_BY_NAME[step]
+    return {
+        "retries": specification.retries,
+        "retry_delay": timedelta(seconds=specification.retry_delay_seconds),
+        "execution_timeout": timedelta(seconds=specification.timeout_seconds),
+        "pool": WAREHOUSE_POOL if specification.uses_warehouse else "default_pool",
+    }
