@@ -1,4 +1,7 @@
-"""What happens before and after a dbt command that Airflow starts."""
+"""What happens before and after a dbt command that Airflow starts.
+
+DuckDB is imported in the task: Airflow imports this module each time it parses the Dag.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,6 @@ from typing import Any
 from airflow.sdk import Context
 
 from ecommerce_pipeline import steps
-from ecommerce_pipeline.dbt_runner import native, results
 from ecommerce_pipeline.dbt_runner.manifest import WAREHOUSE_VARIABLE
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.storage import journal
@@ -27,6 +29,8 @@ def before_dbt(context: Context, operator: Any) -> None:  # noqa: ANN401 (any Co
     Raises:
         PipelineError: somebody clears the folder, or it has no warehouse.
     """
+    from ecommerce_pipeline.dbt_runner import native
+
     this = step_context(context)
     step = operator.task_id.partition(".")[0]  # of a model, the step that is its task group
     _until_the_task_ends.enter_context(steps.in_folder(step, this))
@@ -54,6 +58,8 @@ def after_model(project_dir: str, context: Context) -> None:
     Raises:
         PipelineError: it could not be built.
     """
+    from ecommerce_pipeline.dbt_runner import native, results
+
     this, ti = step_context(context), context["ti"]
     with journal.attempt(ti.task_id, this, ti.start_date):
         found = results.read(Path(project_dir, "target", native.RESULTS))
@@ -62,6 +68,8 @@ def after_model(project_dir: str, context: Context) -> None:
 
 def note_results(target: Path, context: Context) -> dict[str, int]:
     """Do as ``after_dbt`` for the results in a target folder; return the row counts."""
+    from ecommerce_pipeline.dbt_runner import native
+
     step, this = context["ti"].task_id, step_context(context)
     exit_code = context["task"].subprocess_hook.sub_process.returncode
     with journal.attempt(step, this, context["ti"].start_date) as attempt:
@@ -72,6 +80,8 @@ def note_results(target: Path, context: Context) -> dict[str, int]:
 
 def cause(error: BaseException, context: Context) -> BaseException:
     """The error, or what dbt's results in the run's folder say of it where they are of this try."""
+    from ecommerce_pipeline.dbt_runner import native
+
     step, this = context["ti"].task_id, step_context(context)
     dbt, started = native.DbtAttempt(this.run.dbt_target), context["ti"].start_date
     try:

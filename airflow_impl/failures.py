@@ -62,7 +62,7 @@ def notify_failure(context: Context) -> None:
 
 def step_of(ti: Any) -> str:  # noqa: ANN401 (Airflow has several classes)
     """The step of a task instance: its task's name, or for the mapped one that of its table."""
-    return ti.task_id if ti.map_index < 0 else EXTRACT_STEPS[ti.map_index]
+    return str(ti.task_id) if ti.map_index < 0 else EXTRACT_STEPS[ti.map_index]
 
 
 def last_try(context: Context) -> datetime:

@@ -41,8 +41,7 @@ def run_dbt(step: str) -> BashOperator:
     dbt = str(Path(sys.executable).with_name("pipeline-dbt"))
     return BashOperator(
         task_id=step,
-        # exec, and nothing behind it: after SIGKILL of the task a shell between the two would go on,
-        # and dbt with it.
+        # exec, and nothing behind it: a shell in between would outlive its task, and dbt with it.
         bash_command=f"exec {shlex.join([dbt, *native.arguments(step)])}",
         env={
             "PIPELINE_WAREHOUSE": f"{RUN_DIR}/warehouse.duckdb",

@@ -45,7 +45,7 @@ def database_url(connection: Connection) -> str:
     """A connection of type ``sqlite`` or ``postgres`` as a URL."""
     if connection.conn_type == "sqlite":
         return f"sqlite:///{connection.host}"  # get_uri would encode the path as a host name
-    return connection.get_uri().replace("+", "%20")  # libpq does not decode "+" to a space
+    return str(connection.get_uri()).replace("+", "%20")  # libpq does not decode "+" to a space
 
 
 def task_options(step: str) -> dict[str, Any]:
