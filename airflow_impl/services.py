@@ -101,9 +101,6 @@ def airflow_environment(
         "api.base_url": address,
         "api.secret_key": secrets.token_urlsafe(32),
         "api_auth.jwt_secret": secrets.token_urlsafe(64),
-        # A task that was given to an executor's worker which was killed is queued until then.
-        "scheduler.task_queued_timeout": 60,
-        "scheduler.task_queued_timeout_check_interval": 10,
         "scheduler.use_job_schedule": False,  # runs are triggered here, never by the clock
         "scheduler.scheduler_idle_sleep_time": 0.2,
         # Airflow's defaults notice a dead scheduler or worker only after about five minutes.
