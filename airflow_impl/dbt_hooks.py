@@ -1,106 +1,101 @@
-"""What happens before and after a dbt command that Airflow starts.
+"""What happens around a dbt command that Airflow starts: one attempt of a step.
 
-DuckDB is imported in the task: Airflow imports this module each time it parses the Dag.
+dbt's modules and DuckDB are imported in the task: Airflow imports this module with each parse.
 """
 
 from __future__ import annotations
 
-import logging
 from contextlib import ExitStack
-from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Context
 
 from ecommerce_pipeline import steps
 from ecommerce_pipeline.dbt_runner.manifest import WAREHOUSE_VARIABLE
-from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.storage import journal
 from settings import step_context
 
-logger = logging.getLogger(__name__)
-_until_the_task_ends = ExitStack()
+if TYPE_CHECKING:
+    from ecommerce_pipeline.dbt_runner.native import DbtAttempt
+
+_attempt = ExitStack()  # of the task of this process, while dbt runs
 
 
 def before_dbt(context: Context, operator: Any) -> None:  # noqa: ANN401 (any Cosmos operator)
-    """Give dbt the run's warehouse, in a folder that nobody clears while the task runs.
+    """Begin the attempt of a step, and give dbt the run's warehouse.
 
     Raises:
-        PipelineError: somebody clears the folder, or it has no warehouse.
+        PipelineError: somebody clears the run's folder, or it has no warehouse.
     """
-    from ecommerce_pipeline.dbt_runner import native
-
-    this = step_context(context)
-    step = operator.task_id.partition(".")[0]  # of a model, the step that is its task group
-    _until_the_task_ends.enter_context(steps.in_folder(step, this))
-    operator.env = {
-        name: value for name, value in native.environment(this).items() if _is_for_dbt(name)
-    }
+    operator.callback_args = {"dbt": begin_attempt(context)}
+    operator.env = environment(context)
 
 
-def after_dbt(project_dir: str, context: Context) -> None:
-    """Note the attempt in the journal; fail with what dbt reported of its nodes.
-
-    Args:
-        project_dir: Cosmos's copy of the project, in which dbt has left its results.
-        context: the task's.
+def after_dbt(project_dir: str, context: Context, dbt: DbtAttempt) -> None:
+    """End the attempt by the results that dbt has left in Cosmos's copy of the project.
 
     Raises:
         PipelineError: a node failed or did not run, or dbt did not start or was killed.
     """
-    note_results(Path(project_dir, "target"), context)
+    process = context["task"].subprocess_hook.sub_process
+    process.stdout.close()  # Cosmos leaves it open
+    dbt.target, dbt.exit_code = Path(project_dir, "target"), process.returncode
+    end_attempt()
+
+
+def before_model(context: Context, operator: Any) -> None:  # noqa: ANN401 (any Cosmos operator)
+    """Do as ``before_dbt`` for a task with one model, whose task group is the step."""
+    this, task = step_context(context), context["ti"].task_id
+    _attempt.enter_context(journal.attempt(task, this))
+    _attempt.enter_context(steps.in_folder(task.partition(".")[0], this))
+    operator.env = environment(context)
 
 
 def after_model(project_dir: str, context: Context) -> None:
-    """Note the attempt of one model, under its task's name; fail with what dbt reported of it.
-
-    Raises:
-        PipelineError: it could not be built.
-    """
+    """Do as ``after_dbt`` for a task with one model."""
     from ecommerce_pipeline.dbt_runner import native, results
 
-    this, ti = step_context(context), context["ti"]
-    with journal.attempt(ti.task_id, this, ti.start_date):
-        found = results.read(Path(project_dir, "target", native.RESULTS))
-        results.check_nodes(found, this, "model")
+    found = results.read(Path(project_dir, "target", native.RESULTS))
+    results.check_nodes(found, step_context(context), "model")
+    end_attempt()
 
 
-def note_results(target: Path, context: Context) -> dict[str, int]:
-    """Do as ``after_dbt`` for the results in a target folder; return the row counts."""
+def begin_attempt(context: Context) -> DbtAttempt:
+    """Begin the attempt of a dbt step, which ``end_attempt`` or a failure ends."""
     from ecommerce_pipeline.dbt_runner import native
 
     step, this = context["ti"].task_id, step_context(context)
-    exit_code = context["task"].subprocess_hook.sub_process.returncode
-    with journal.attempt(step, this, context["ti"].start_date) as attempt:
-        attempt.result = native.step_result(step, this, native.DbtAttempt(target, exit_code))
-    logger.info("%s: %s", step, attempt.result.summary)
-    return dict(attempt.result.rows)
+    return _attempt.enter_context(native.attempt(step, this))
 
 
-def cause(error: BaseException, context: Context) -> BaseException:
-    """The error, or what dbt's results in the run's folder say of it where they are of this try."""
-    from ecommerce_pipeline.dbt_runner import native
+def end_attempt(error: BaseException | None = None) -> BaseException | None:
+    """End the attempt of this process, if one is under way.
 
-    step, this = context["ti"].task_id, step_context(context)
-    dbt, started = native.DbtAttempt(this.run.dbt_target), context["ti"].start_date
+    Returns:
+        The error, or in its place the one that dbt's results explain it with.
+
+    Raises:
+        PipelineError: there is no error yet, and dbt's results have one.
+    """
+    if error is None:
+        _attempt.close()
+        return None
     try:
-        if isinstance(error, Exception) and _written(dbt.target / native.RESULTS) >= started:
-            native.explain(step, this, dbt, error)
-    except PipelineError as found:
-        return found
-    except (FileNotFoundError, KeyError):  # it is no dbt step
-        return error
+        _attempt.__exit__(type(error), error, error.__traceback__)
+    except BaseException as explained:
+        return explained
     return error
 
 
-def _is_for_dbt(variable: str) -> bool:
-    # Airflow stores an operator's environment and shows it: no credential may be in it. Cosmos
-    # looks for dbt's artifacts in its copy of the project.
-    if variable.startswith(("PIPELINE_", "PG")):
-        return variable == WAREHOUSE_VARIABLE
-    return variable != "DBT_TARGET_PATH"
+def environment(context: Context) -> dict[str, str]:
+    """The environment in which dbt runs, without credentials: Airflow shows it with the task."""
+    from ecommerce_pipeline.dbt_runner import native
 
-
-def _written(file: Path) -> datetime:
-    return datetime.fromtimestamp(file.stat().st_mtime).astimezone()
+    return {
+        name: value
+        for name, value in native.environment(step_context(context)).items()
+        if name == WAREHOUSE_VARIABLE
+        # Cosmos looks for dbt's artifacts in its own copy of the project.
+        or not name.startswith(("PIPELINE_", "PG", "DBT_TARGET_PATH"))
+    }

@@ -1,4 +1,4 @@
-"""What follows from a failed task: whether it is retried, and what is noted and said of it."""
+"""What follows from a failed task: whether it is retried, and what the notification says."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from airflow.sdk import Context, RetryDecision, RetryPolicy
 from airflow.sdk.exceptions import AirflowTaskTimeout
 
-from dbt_hooks import cause
+from dbt_hooks import end_attempt
 from ecommerce_pipeline import steps
 from ecommerce_pipeline.errors import is_retryable
 from ecommerce_pipeline.specification import EXTRACT_STEPS
@@ -27,22 +27,11 @@ class RetryRule(RetryPolicy):
         max_tries: int,
         context: Context | None = None,
     ) -> RetryDecision:
-        """Whether the task's retries apply; a killed process is tried again without asking."""
-        error = exception if context is None else cause(exception, context)
+        """Whether the task's retries apply. After a kill they do: Airflow asks a living process."""
+        error = end_attempt(exception) or exception
         if isinstance(error, AirflowTaskTimeout) or is_retryable(error):
             return RetryDecision.default()
         return RetryDecision.fail(str(error))
-
-
-def note_failure(context: Context) -> None:
-    """Note a failed try in the journal, unless the step has; dbt that timed out has not."""
-    this, ti, step = step_context(context), context["ti"], step_of(context["ti"])
-    error = context.get("exception")  # the callback of a task whose process was killed has none
-    entries = journal.read(this.run, this.interval)
-    if isinstance(error, BaseException) and not any(
-        entry.step == step and entry.started_at >= ti.start_date for entry in entries
-    ):
-        journal.note_failure(step, this, ti.start_date, cause(error, context))
 
 
 def notify_failure(context: Context) -> None:
@@ -53,7 +42,7 @@ def notify_failure(context: Context) -> None:
         for entry in journal.read(this.run, this.interval)
         if entry.step != last or entry.started_at >= tried_at
     ]
-    failed = journal.failed_steps(entries, since=context["dag_run"].start_date or datetime.now(UTC))
+    failed = journal.failed_steps(entries, since=run_start(context))
     # The journal has nothing of a try that was killed with its process, and Airflow's own reason
     # is general.
     failed.setdefault(last, f"{context['reason']}: read the log of its task")
@@ -65,19 +54,15 @@ def step_of(ti: Any) -> str:  # noqa: ANN401 (Airflow has several classes)
     return str(ti.task_id) if ti.map_index < 0 else EXTRACT_STEPS[ti.map_index]
 
 
+def run_start(context: Context) -> datetime:
+    """When the Dag run started, or was cleared and started again."""
+    return context["dag_run"].start_date or datetime.now(UTC)
+
+
 def last_try(context: Context) -> datetime:
     """When the last try of the failed task started, for which Airflow's callback must ask."""
     ti, following = context["ti"], context["logical_date"] + timedelta(microseconds=1)
     with suppress(Exception):  # there is nobody to ask in ``dag.test()``
-        if found := ti.get_previous_ti(logical_date=following, map_index=ti.map_index):
-            return found.start_date or datetime.now(UTC)
-    return context["dag_run"].start_date or datetime.now(UTC)
-
-
-DEFAULT_ARGUMENTS = {
-    "owner": "analytics",
-    "retry_policy": RetryRule(),
-    "retry_exponential_backoff": 2.0,
-    "on_retry_callback": note_failure,
-    "on_failure_callback": note_failure,
-}
+        found = ti.get_previous_ti(logical_date=following, map_index=ti.map_index)
+        return found.start_date or run_start(context)
+    return run_start(context)

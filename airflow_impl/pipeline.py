@@ -29,7 +29,7 @@ from dbt_hooks import after_dbt, before_dbt
 from ecommerce_pipeline import steps
 from ecommerce_pipeline.dbt_runner.manifest import project_folder
 from ecommerce_pipeline.specification import EXTRACT_STEPS, MAX_PARALLEL_STEPS, STEP_BY_NAME
-from failures import DEFAULT_ARGUMENTS, notify_failure
+from failures import RetryRule, notify_failure
 from settings import step_context, task_options
 
 MARTS = Asset(name="marts", uri="x-ecommerce://published/marts")
@@ -93,7 +93,11 @@ def extract() -> XComArg:
     start_date=datetime(2017, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
-    default_args=DEFAULT_ARGUMENTS,
+    default_args={
+        "owner": "analytics",
+        "retry_policy": RetryRule(),
+        "retry_exponential_backoff": 2.0,
+    },
     on_failure_callback=notify_failure,
     tags=["daily", "ecommerce", "dbt"],
 )

@@ -22,11 +22,11 @@ from cosmos.operators.local import DbtSnapshotLocalOperator, DbtTestLocalOperato
 from cosmos.settings import cache_dir
 from utc_days import UtcDays
 
-from dbt_hooks import after_dbt, after_model, before_dbt
+from dbt_hooks import after_dbt, after_model, before_dbt, before_model
 from ecommerce_pipeline import steps
 from ecommerce_pipeline.dbt_runner.manifest import manifest_file, project_folder
 from ecommerce_pipeline.specification import EXTRACT_STEPS, MAX_PARALLEL_STEPS
-from failures import DEFAULT_ARGUMENTS, notify_failure
+from failures import RetryRule, notify_failure
 from settings import step_context, task_options
 
 MARTS = Asset(name="marts", uri="x-ecommerce://published/marts")
@@ -38,7 +38,6 @@ OPERATOR_OPTIONS: dict[str, Any] = {
     "append_env": False,
     "install_deps": False,
     "emit_datasets": False,
-    "interceptors": [before_dbt],
 }
 
 
@@ -66,6 +65,7 @@ def models(group: str, *folders: str) -> DbtTaskGroup:
         operator_args={
             **OPERATOR_OPTIONS,
             **task_options("dbt_run_marts"),
+            "interceptors": [before_model],
             "callback": after_model,
         },
     )
@@ -83,6 +83,7 @@ def run_dbt(
         dbt_executable_path=DBT,
         invocation_mode=InvocationMode.SUBPROCESS,
         cache_dir=cache_dir,
+        interceptors=[before_dbt],
         callback=after_dbt,
         **OPERATOR_OPTIONS,
         **task_options(step),
@@ -113,7 +114,11 @@ def extract() -> XComArg:
     start_date=datetime(2017, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
-    default_args=DEFAULT_ARGUMENTS,
+    default_args={
+        "owner": "analytics",
+        "retry_policy": RetryRule(),
+        "retry_exponential_backoff": 2.0,
+    },
     on_failure_callback=notify_failure,
     tags=["daily", "ecommerce", "dbt"],
 )

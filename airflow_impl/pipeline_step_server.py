@@ -15,7 +15,7 @@ from utc_days import UtcDays
 
 from ecommerce_pipeline.execution import step_client
 from ecommerce_pipeline.specification import EXTRACT_STEPS, MAX_PARALLEL_STEPS
-from failures import DEFAULT_ARGUMENTS, notify_failure
+from failures import RetryRule, notify_failure
 from settings import step_context, task_options
 
 MARTS = Asset(name="marts", uri="x-ecommerce://published/marts")
@@ -56,7 +56,11 @@ def extract() -> XComArg:
     start_date=datetime(2017, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
-    default_args=DEFAULT_ARGUMENTS,
+    default_args={
+        "owner": "analytics",
+        "retry_policy": RetryRule(),
+        "retry_exponential_backoff": 2.0,
+    },
     on_failure_callback=notify_failure,
     tags=["daily", "ecommerce", "dbt"],
 )

@@ -67,39 +67,21 @@ class Attempt:
 
 
 @contextmanager
-def attempt(
-    step: str, context: StepContext, started_at: datetime | None = None
-) -> Iterator[Attempt]:
+def attempt(step: str, context: StepContext) -> Iterator[Attempt]:
     """Note one attempt of a step when the block ends: the result set in it, or the error raised.
-
-    Args:
-        step: the step's name.
-        context: the step's arguments.
-        started_at: when the attempt started, where that was before the block; aware, UTC.
 
     Raises:
         PipelineError: the journal cannot be written.
     """
-    started = started_at or datetime.now(UTC)
+    started = datetime.now(UTC)
     this = Attempt()
     try:
         yield this
     except BaseException as error:  # a tool's own time-out or cancellation is an attempt, too
         with contextlib.suppress(PipelineError):  # the step's own error is the one to raise
-            note_failure(step, context, started, error)
+            _note(step, context, started, FAILED, StepResult(details={"error": reason(error)}))
         raise
     _note(step, context, started, SUCCESS, this.result)
-
-
-def note_failure(
-    step: str, context: StepContext, started_at: datetime, error: BaseException
-) -> None:
-    """Note an attempt that has failed, for a tool whose own hook learns of it.
-
-    Raises:
-        PipelineError: the journal cannot be written.
-    """
-    _note(step, context, started_at, FAILED, StepResult(details={"error": reason(error)}))
 
 
 def reason(error: BaseException) -> str:
