@@ -35,7 +35,7 @@ def test_the_table_has_a_column_for_each_tool(
         "|  | [Apache Airflow](airflow_impl/) | [Dagster](dagster_impl/) | [Prefect](prefect_impl/)"
         " | [Plain Python](cron_impl/) |"
     )
-    assert scores == "| scenarios in which all data are equal | 2/2 | 2/2 | 2/2 | 2/2 |"
+    assert scores == "| scenarios in which all data are equal, native | 2/2 | 2/2 | 2/2 | 2/2 |"
     assert runs == (
         f"| a run (n = {samples.ROUNDS}) | 20 s ({X}\u202f2.00) | 30 s ({X}\u202f3.00)"
         f" | 40 s ({X}\u202f4.00)"
