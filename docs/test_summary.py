@@ -50,10 +50,9 @@ def test_a_tool_has_a_table_of_its_own(
     small = ("pipeline", "small")
     rows = [("a run", "seconds", small, small), ("its memory", "peak_megabytes", small, None)]
     monkeypatch.setattr(tool_summary, "ROWS", rows)
+    monkeypatch.setattr(tool_summary, "DAILY", small)
     head, _, runs, memory = tool_summary.measured(Results(results), tool).splitlines()
-    assert head == (
-        f"| median (range), n = {samples.ROUNDS} | the pipeline | steps that do nothing |"
-    )
+    assert head == f"| median (range), n = {samples.ROUNDS} | native | steps that do nothing |"
     assert runs == "| a run | 20 s (18\u201322) | 20 s (18\u201322) |"
     assert memory == "| its memory | 400 MB (360\u2013440) |  |"
 

@@ -193,7 +193,7 @@ class Evidence:
 
     def _case(self, benchmark: str, name: str, case: Json, all_charts: bool) -> str:
         metrics = case["metrics"].items()
-        columns = self._columns(benchmark, case)
+        columns = self._columns(benchmark, name, case)
         measured = {
             key: [self._results.measured(benchmark, name, key, column) for column in columns]
             for key in dict(metrics)
@@ -211,10 +211,11 @@ class Evidence:
             shown = _medians(case["description"], headings, titles, zip(*cells, strict=True))
         return f'<div class="charts">{charts}</div>\n\n{shown}'
 
-    def _columns(self, benchmark: str, case: Json) -> dict[str, str]:
-        """What a benchmark compares, by name, with the titles to show."""
+    def _columns(self, benchmark: str, name: str, case: Json) -> dict[str, str]:
+        """What a case of a benchmark compares, by name, with the titles to show."""
         if self._results.is_of_variants(benchmark):
-            return {tool.name: tool.title for tool in self._tools}
+            found = [tool for tool in self._tools if self._results.applies(name, tool.name)]
+            return {tool.name: tool.title for tool in found}
         return {name: name for name in case["variants"]}
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.harness.variant import NATIVE
 from pipeline_verification.conformance.files import results_name
-from pipeline_verification.harness.environments import CONTROL, form_names
+from pipeline_verification.harness.environments import CONTROL, form_names, has_form
 
 CONFORMANCE = "conformance"
 Json = Mapping[str, Any]
@@ -107,8 +107,9 @@ class Results:
 
     def outcome(self, conformance: str, scenario: str, variant: str) -> Json | None:
         """A variant's outcome in a scenario; None where it lacks the form."""
-        outcomes: Json = self.get(conformance, "scenarios", scenario, "variants")
-        outcome: Json | None = outcomes.get(variant)
+        if not has_form(variant, self.get(conformance, "form")):
+            return None
+        outcome: Json = self.get(conformance, "scenarios", scenario, "variants", variant)
         return outcome
 
     def why_not_equal(self, variant: str) -> str:
@@ -119,10 +120,11 @@ class Results:
         """Whether a case of a benchmark was measured."""
         return case in self.get(benchmark, "cases")
 
-    def cases(self, benchmark: str, case: str) -> list[str]:
-        """The measured cases of a kind, in every form: ``daily``, ``daily-step-server``."""
-        every = [case_name(case, form) for form in form_names()]
-        return [name for name in every if self.has_case(benchmark, name)]
+    @staticmethod
+    def applies(case: str, variant: str) -> bool:
+        """Whether a variant has the form that a case is of."""
+        form = next((form for form in form_names() if case.endswith(f"-{form}")), NATIVE)
+        return has_form(variant, form)
 
     def is_of_variants(self, benchmark: str) -> bool:
         """Whether a benchmark compares the variants, not methods for a part of the pipeline."""
