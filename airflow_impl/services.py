@@ -20,6 +20,7 @@ from ecommerce_pipeline.execution.environment import stated_environment
 from ecommerce_pipeline.harness.services import Service
 
 HERE = Path(__file__).parent
+MODULES = ("settings", "failures", "dbt_hooks")  # what the forms of the pipeline import
 USER = "admin"
 PASSWORDS = "passwords.json"
 CALLBACK_SECONDS = 60.0
@@ -63,12 +64,14 @@ def new_password(home: Path) -> str:
 
 
 def dags_folder(home: Path, pipeline: str) -> Path:
-    """A folder for Airflow to parse that contains a link to one Dag file and nothing else."""
-    # Only one of pipeline.py and noop.py: their Dags have the same id.
+    """A folder with links to one Dag file, the only one that Airflow parses, and to its modules."""
+    # Only one of the forms and noop.py: their Dags have the same id.
     folder = home / "dags"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    (folder / f"{pipeline}.py").symlink_to(HERE / f"{pipeline}.py")
+    for name in (pipeline, *MODULES):
+        (folder / f"{name}.py").symlink_to(HERE / f"{name}.py")
+    (folder / ".airflowignore").write_text(f"*\n!{pipeline}.py\n")
     return folder
 
 
@@ -105,6 +108,7 @@ def airflow_environment(
         "scheduler.orphaned_tasks_check_interval": 10,
         "scheduler.task_instance_heartbeat_timeout": 30,
         "scheduler.task_instance_heartbeat_timeout_detection_interval": 2,
+        "cosmos.cache_dir": home / "cosmos",
         "logging.base_log_folder": logs / "tasks",
         "logging.dag_processor_child_process_log_directory": logs / "dag_processor",
     }
