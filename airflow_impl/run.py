@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -280,7 +281,7 @@ class Airflow:
         if run["state"] == FAILED:
             self._failed_at = datetime.now(UTC)
         instances = self._ask(lambda: self.api.get(f"{_run_path(run)}/taskInstances", limit=100))
-        steps = sorted(map(_step_run, instances["task_instances"]), key=_by_start)
+        steps = sorted(_step_runs(instances["task_instances"]), key=_by_start)
         return IntervalRun(
             interval=str(interval),
             run_id=run["dag_run_id"],
@@ -302,6 +303,28 @@ def _run_path(run: Values) -> str:
     return f"{DAG}/dagRuns/{quote(run['dag_run_id'], safe='')}"
 
 
+def _step_runs(instances: Sequence[Values]) -> list[StepRun]:
+    """The steps of a run's task instances; a task group with a task for each model is one step."""
+    steps: dict[str, StepRun] = {}
+    for step in map(_step_run, instances):
+        steps[step.name] = _together(steps[step.name], step) if step.name in steps else step
+    return list(steps.values())
+
+
+def _together(one: StepRun, other: StepRun) -> StepRun:
+    worse = one if one.state != SUCCESS else other
+    starts, ends = (
+        [moment for moment in moments if moment]
+        for moments in ((one.started_at, other.started_at), (one.ended_at, other.ended_at))
+    )
+    return replace(
+        worse,
+        attempts=max(one.attempts, other.attempts),
+        started_at=min(starts, default=None),
+        ended_at=max(ends, default=None),
+    )
+
+
 def _step_run(instance: Values) -> StepRun:
     started = instance["try_number"] > 0
     return StepRun(
@@ -318,7 +341,7 @@ def _step_name(instance: Values) -> str:
     """The step's name; for a mapped task, its map index as the Dag's template renders it."""
     # Airflow renders the index once the task starts; until then it is the bare number.
     if instance["map_index"] < 0:
-        return str(instance["task_id"])
+        return str(instance["task_id"]).partition(".")[0]  # of a model, its task group
     rendered = instance["rendered_map_index"] or ""
     return EXTRACT_STEPS[instance["map_index"]] if rendered.isdecimal() else rendered
 

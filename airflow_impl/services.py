@@ -20,6 +20,7 @@ from ecommerce_pipeline.execution.environment import stated_environment
 from ecommerce_pipeline.harness.services import Service
 
 HERE = Path(__file__).parent
+MODULES = ("settings", "failures", "dbt_hooks")  # what the forms of the pipeline import
 USER = "admin"
 PASSWORDS = "passwords.json"
 CALLBACK_SECONDS = 60.0
@@ -63,12 +64,14 @@ def new_password(home: Path) -> str:
 
 
 def dags_folder(home: Path, pipeline: str) -> Path:
-    """A folder for Airflow to parse that contains a link to one Dag file and nothing else."""
-    # Only one of pipeline.py and noop.py: their Dags have the same id.
+    """A folder with links to one Dag file, the only one that Airflow parses, and to its modules."""
+    # Only one of the forms and noop.py: their Dags have the same id.
     folder = home / "dags"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    (folder / f"{pipeline}.py").symlink_to(HERE / f"{pipeline}.py")
+    for name in (pipeline, *MODULES):
+        (folder / f"{name}.py").symlink_to(HERE / f"{name}.py")
+    (folder / ".airflowignore").write_text(f"*\n!{pipeline}.py\n")
     return folder
 
 
@@ -98,9 +101,6 @@ def airflow_environment(
         "api.base_url": address,
         "api.secret_key": secrets.token_urlsafe(32),
         "api_auth.jwt_secret": secrets.token_urlsafe(64),
-        # A task that was given to an executor's worker which was killed is queued until then.
-        "scheduler.task_queued_timeout": 60,
-        "scheduler.task_queued_timeout_check_interval": 10,
         "scheduler.use_job_schedule": False,  # runs are triggered here, never by the clock
         "scheduler.scheduler_idle_sleep_time": 0.2,
         # Airflow's defaults notice a dead scheduler or worker only after about five minutes.
@@ -108,6 +108,7 @@ def airflow_environment(
         "scheduler.orphaned_tasks_check_interval": 10,
         "scheduler.task_instance_heartbeat_timeout": 30,
         "scheduler.task_instance_heartbeat_timeout_detection_interval": 2,
+        "cosmos.cache_dir": home / "cosmos",
         "logging.base_log_folder": logs / "tasks",
         "logging.dag_processor_child_process_log_directory": logs / "dag_processor",
     }

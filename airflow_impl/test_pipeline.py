@@ -17,7 +17,7 @@ import psutil
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.models.dagrun import DagRun
-from airflow.sdk import DAG, Connection
+from airflow.sdk import DAG, Asset, Connection
 from airflow.serialization.serialized_objects import DagSerialization
 from airflow.timetables.base import TimeRestriction
 from hypothesis import given
@@ -28,14 +28,15 @@ from utc_days import UtcDays
 from ecommerce_pipeline.context import RunSettings
 from ecommerce_pipeline.datasets import load_dataset
 from ecommerce_pipeline.execution import step_server
+from ecommerce_pipeline.harness.variant import NATIVE, NO_OP, STEP_SERVER, pipeline_file
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.interval_run import SUCCESS
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.specification import EXTRACT_STEPS, STEP_BY_NAME, STEP_NAMES, STEPS
 from ecommerce_pipeline.storage import journal
-from pipeline import DASHBOARD, MARTS, database_url
 from pipeline_verification.harness.control import fill_source
 from services import airflow_environment, pipeline_environment, source_connection
+from settings import database_url
 
 HERE = Path(__file__).parent
 DAY = "2025-01-01"
@@ -47,15 +48,23 @@ def bag() -> DagBag:
     return DagBag(HERE, bundle_name="tests")
 
 
-@pytest.fixture(scope="module")
-def dag(bag: DagBag) -> DAG:
+def parsed(form: str) -> DAG:
+    """The Dag of a form of the pipeline."""
+    bag = DagBag(pipeline_file(HERE, form), bundle_name="tests")
+    assert bag.import_errors == {}
     return bag.dags["ecommerce_pipeline"]
 
 
-@pytest.fixture(scope="module", params=["pipeline.py", "noop.py"])
+@pytest.fixture(scope="module", params=[NATIVE, STEP_SERVER])
+def dag(request: pytest.FixtureRequest) -> DAG:
+    """The Dag of the pipeline in both of its forms."""
+    return parsed(request.param)
+
+
+@pytest.fixture(scope="module", params=[NATIVE, STEP_SERVER, "bash", NO_OP])
 def any_dag(request: pytest.FixtureRequest) -> DAG:
-    """The Dag of the pipeline, and the Dag of the same steps doing nothing."""
-    return DagBag(HERE / request.param, bundle_name="tests").dags["ecommerce_pipeline"]
+    """Every Dag with a task for each step."""
+    return parsed(request.param)
 
 
 def steps_of(task_id: str) -> list[str]:
@@ -64,7 +73,7 @@ def steps_of(task_id: str) -> list[str]:
 
 
 def test_the_dag_is_imported_without_errors_or_warnings(bag: DagBag) -> None:
-    """Airflow parses only pipeline.py of this folder, without errors or warnings."""
+    """Of this folder's files Airflow parses pipeline.py alone, without errors or warnings."""
     assert bag.import_errors == {}
     assert bag.captured_warnings == {}
     assert [Path(stat.file).name for stat in bag.dagbag_stats] == ["pipeline.py"]
@@ -130,12 +139,14 @@ def test_dbt_phases_are_task_groups(dag: DAG) -> None:
 def test_another_dag_can_be_triggered_by_what_this_one_publishes(dag: DAG) -> None:
     """Publishing and the dashboard are assets; a Dag scheduled on one starts after its task."""
     outlets = {task.task_id: list(task.outlets) for task in dag.tasks if task.outlets}
-    assert outlets == {"publish": [MARTS], "refresh_dashboard": [DASHBOARD]}
-    with DAG("readers", schedule=[MARTS], start_date=datetime(2025, 1, 1, tzinfo=UTC)) as readers:
+    marts = Asset(name="marts", uri="x-ecommerce://published/marts")
+    dashboard = Asset(name="dashboard", uri="x-ecommerce://dashboard")
+    assert outlets == {"publish": [marts], "refresh_dashboard": [dashboard]}
+    with DAG("readers", schedule=[marts], start_date=datetime(2025, 1, 1, tzinfo=UTC)) as readers:
         pass
     serialized = DagSerialization.deserialize_dag(DagSerialization.to_dict(readers)["dag"])
     assert [asset.uri for _, asset in serialized.timetable.asset_condition.iter_assets()] == [
-        MARTS.uri
+        marts.uri
     ]
 
 
@@ -162,8 +173,8 @@ def test_parsing_is_light() -> None:
     )
     modules, events = json.loads(done.stdout.splitlines()[-1])
     loaded = {module.partition(".")[0] for module in modules}
-    assert loaded >= {"pipeline", "utc_days", "ecommerce_pipeline"}
-    assert not loaded & {"pandas", "numpy", "duckdb", "pyarrow", "dbt", "psycopg", "sqlalchemy"}
+    assert loaded >= {"pipeline", "utc_days", "ecommerce_pipeline", "cosmos"}
+    assert not loaded & {"pandas", "numpy", "duckdb", "pyarrow", "dbt", "psycopg"}
     assert not [e for e in events if e.startswith(("sqlite3.connect", "socket."))]
 
 

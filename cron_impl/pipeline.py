@@ -19,7 +19,6 @@ from ecommerce_pipeline.dbt_runner import native
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.files.log import open_log
 from ecommerce_pipeline.specification import EXTRACT_STEPS, STEP_BY_NAME
-from ecommerce_pipeline.storage import journal
 from own_process import call
 from runner import IntervalRunner
 
@@ -28,7 +27,7 @@ DBT = Path(sys.executable).with_name("pipeline-dbt")  # dbt's own command, which
 
 def run_step(step: str, context: StepContext) -> None:
     """Run one Python step in a process of its own, which can be stopped at its time-out."""
-    with journal.attempt(step, context) as attempt, steps.in_folder(step, context):
+    with steps.attempt(step, context) as attempt:
         attempt.result = call(step, context, STEP_BY_NAME[step].timeout_seconds)
 
 

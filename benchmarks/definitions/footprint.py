@@ -20,6 +20,7 @@ import psutil
 
 from ecommerce_pipeline.datasets import load_dataset
 from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.harness.variant import NATIVE, STEP_SERVER, pipeline_file
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.run_directory import RunDirectory
 from measuring import files
@@ -30,9 +31,8 @@ from measuring.plan import Case, Group, Metric, Plan, Values
 from measuring.sampling import measure
 from pipeline_verification.harness.code_lines import count_code_lines
 from pipeline_verification.harness.control import fill_source
-from pipeline_verification.harness.environments import interpreter, variant_folder
+from pipeline_verification.harness.environments import interpreter, variant_folder, variant_names
 from pipeline_verification.harness.process_tree import process_tree, proportional_bytes, sampled
-from pipeline_verification.harness.remote_variant import PIPELINE
 
 TITLE = "Footprint: environment, installation, services, code"
 DAY = date(2025, 1, 1)
@@ -40,7 +40,26 @@ REST_SECONDS, IDLE_SECONDS = 5.0, 15.0
 SAMPLE_SECONDS = 0.5
 MEGABYTE = 1_000_000
 SECONDS = Metric("s", "seconds")
-QUICK = ("environment", "code")
+QUICK = ("environment", "code", "code-step-server")
+FORMS = (NATIVE, STEP_SERVER)
+CODE = Case(
+    "importing the pipeline in a new process, which is also what parsing it costs; "
+    "lines are neither blank nor only a comment",
+    {
+        "import_seconds": Metric("s", "import"),
+        "pipeline_lines": Metric("lines", "of the pipeline"),
+        "all_lines": Metric("lines", "all but tests"),
+    },
+)
+SERVICES = Case(
+    f"started in a new folder, {IDLE_SECONDS:g} s idle, then one interval",
+    {
+        "start_seconds": Metric("s", "start to healthy"),
+        "idle_megabytes": Metric("MB", "idle PSS"),
+        "peak_megabytes": Metric("MB", "peak PSS"),
+        "idle_cpu_seconds": Metric("s/min", "idle CPU"),
+    },
+)
 
 
 def run(options: BenchmarkOptions) -> BenchmarkOutcome:
@@ -59,18 +78,7 @@ def plan(*, quick: bool) -> Plan:
                 {"megabytes": Metric("MB", "on disk"), "packages": Metric("packages", "packages")},
             ),
         ),
-        _group(
-            Code,
-            code=Case(
-                "importing pipeline.py in a new process, which is also what parsing it costs; "
-                "lines are neither blank nor only a comment",
-                {
-                    "import_seconds": Metric("s", "import"),
-                    "pipeline_lines": Metric("lines", "pipeline.py"),
-                    "all_lines": Metric("lines", "all but tests"),
-                },
-            ),
-        ),
+        *(_of_form(Code, "code", form, CODE) for form in FORMS),
         _group(
             partial(Installation, installer=installer),
             **{
@@ -84,18 +92,7 @@ def plan(*, quick: bool) -> Plan:
                 ),
             },
         ),
-        _group(
-            Services,
-            services=Case(
-                f"started in a new folder, {IDLE_SECONDS:g} s idle, then one interval",
-                {
-                    "start_seconds": Metric("s", "start to healthy"),
-                    "idle_megabytes": Metric("MB", "idle PSS"),
-                    "peak_megabytes": Metric("MB", "peak PSS"),
-                    "idle_cpu_seconds": Metric("s/min", "idle CPU"),
-                },
-            ),
-        ),
+        *(_of_form(Services, "services", form, SERVICES) for form in FORMS),
     )
     wanted = [group for group in groups if not quick or set(group.cases) <= set(QUICK)]
     return Plan("footprint", TITLE, tuple(wanted))
@@ -124,6 +121,7 @@ class Code:
 
     variant: str
     folder: Path
+    form: str
     versions: Mapping[str, str] = field(default_factory=dict)
 
     def measure(self, case: str) -> Values:
@@ -135,9 +133,13 @@ class Code:
         counted = files.own_files(variant_folder(self.variant))
         return {
             "import_seconds": seconds,
-            "pipeline_lines": count_code_lines(variant_folder(self.variant) / f"{PIPELINE}.py"),
+            "pipeline_lines": count_code_lines(self._file),
             "all_lines": sum(map(count_code_lines, counted)),
         }
+
+    @property
+    def _file(self) -> Path:
+        return pipeline_file(variant_folder(self.variant), self.form)
 
     def _import(self) -> None:
         """Import the pipeline in an empty home folder, as some tools write files at import."""
@@ -146,13 +148,13 @@ class Code:
             "HOME": str(self.folder),
             "PYTHONPATH": os.pathsep.join(files.python_folders(variant_folder(self.variant))),
         }
-        command = [str(interpreter(self.variant)), "-c", f"import {PIPELINE}"]
+        command = [str(interpreter(self.variant)), "-c", f"import {self._file.stem}"]
         done = subprocess.run(
             command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False
         )
         if done.returncode != 0:
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise PipelineError(f"{PIPELINE}.py cannot be imported: {last}", "fix it")
+            raise PipelineError(f"{self._file.name} cannot be imported: {last}", "fix it")
 
 
 @dataclass(slots=True)
@@ -182,6 +184,7 @@ class Services:
 
     variant: str
     folder: Path
+    form: str
     versions: Mapping[str, str] = field(default_factory=dict)
 
     def measure(self, case: str) -> Values:
@@ -190,7 +193,7 @@ class Services:
         run.path.mkdir(parents=True)
         fill_source(f"sqlite:///{run.source_file}", load_dataset("synthetic"), f"{DAY}")
         begun = time.perf_counter()
-        with running_variant(self.variant, PIPELINE, run) as variant:
+        with running_variant(self.variant, self.form, run) as variant:
             self.versions = variant.versions
             start_seconds = time.perf_counter() - begun
             time.sleep(REST_SECONDS)  # what a start leaves to do is not idle work
@@ -219,3 +222,15 @@ def _group(make: Callable[[str, Path], FootprintSession], **cases: Case) -> Grou
         yield make(variant, folder)
 
     return Group(cases, opened)
+
+
+def _of_form(
+    make: Callable[[str, Path, str], FootprintSession], name: str, form: str, case: Case
+) -> Group:
+    """The case of one form: ``code``, ``code-step-server``."""
+
+    @contextmanager
+    def opened(variant: str, folder: Path) -> Iterator[FootprintSession]:
+        yield make(variant, folder, form)
+
+    return Group({name if form == NATIVE else f"{name}-{form}": case}, opened, variant_names(form))

@@ -1,11 +1,14 @@
 """The pipeline under each tool: what an interval and a backfill cost, and where the time goes.
 
 A variant needs a folder with ``run.py`` (its ``VARIANT`` starts the tool and triggers intervals
-through the tool's own API), ``pipeline.py``, and ``noop.py``, the same steps doing nothing.
+through the tool's own API), ``pipeline.py``, and ``noop.py``, the same steps doing nothing. Each
+further form of its pipeline has cases of its own, such as ``daily-step-server``, so that a ratio is
+always one between equal forms.
 
-In each round each variant is started once, on the embedded source, and runs one interval that does
-not count. Then, for each case, its folder gets the same state as every variant's, the intervals
-run, and its warehouse is compared with the control's: a run that is not equal has no number.
+In each round each variant is started once in each form, on the embedded source, and runs one
+interval that does not count. Then, for each case, its folder gets the same state as every
+variant's, the intervals run, and its warehouse is compared with the control's: a run that is not
+equal has no number.
 Starting, resetting and comparing are outside the clock.
 """
 
@@ -14,11 +17,12 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
 from pathlib import Path
 
+from ecommerce_pipeline.harness.variant import NATIVE, STEP_SERVER
 from ecommerce_pipeline.interval import DAY, DataInterval, days
 from ecommerce_pipeline.run_directory import RunDirectory
 from measuring import noop
@@ -35,14 +39,14 @@ from measuring.plan import Case, Group, Metric, Plan, Round, Values
 from measuring.report import say
 from measuring.run_folders import RunFolders, SampleSetup
 from measuring.sampling import measure
-from pipeline_verification.harness.environments import CONTROL
-from pipeline_verification.harness.remote_variant import PIPELINE, RemoteVariant
+from pipeline_verification.harness.environments import CONTROL, form_names, variant_names
+from pipeline_verification.harness.remote_variant import RemoteVariant
 
 TITLE = "The pipeline: daily runs, a backfill, more rows"
 FIRST_DAY = date(2025, 1, 1)
 DAILY_DAYS, BACKFILL_DAYS = 3, 14
 SCALES = (1, 10, 100)
-WARM_UP, DAILY, DAILY_NO_OP = "warm-up", "daily", "daily-noop"
+WARM_UP, DAILY, BACKFILL, DAILY_NO_OP = "warm-up", "daily", "backfill", "daily-noop"
 COST = {"seconds": SECONDS, "cpu_seconds": CPU_SECONDS, **SPLIT}
 GOAL = {
     "floor_seconds": Metric("s", "no-op floor"),
@@ -68,33 +72,63 @@ def sample_setups(daily_days: int, backfill_days: int) -> dict[str, SampleSetup]
         # The last day of all: no case runs it, and its data are removed before the first case.
         WARM_UP: SampleSetup([after_all]),
         DAILY: SampleSetup(daily),
-        "backfill": SampleSetup(later, backfill=True, after=DAILY),
+        BACKFILL: SampleSetup(later, backfill=True, after=DAILY),
         **{f"rows-{scale}x": SampleSetup(daily[:1], scale=scale) for scale in SCALES},
     }
 
 
 def plan(folders: RunFolders, options: BenchmarkOptions) -> Plan:
-    """The cases in two groups: the pipeline's, and those of as many steps that do nothing."""
-    measured = cases(folders)
+    """A group of cases for each form of the pipeline, and one for steps that do nothing."""
+    forms = [NATIVE] if options.quick else form_names()
+    measured = {form: cases(folders, form) for form in forms}
     if options.quick:
-        measured = {DAILY: measured[DAILY]}
-    references = References(folders, options.cases or measured)
-    pipeline = Group(measured, partial(session, references=references, warm=not options.quick))
+        measured = {NATIVE: {DAILY: measured[NATIVE][DAILY]}}
+    by_name = {name: setup_of(name, form) for form, of in measured.items() for name in of}
+    references = References(folders, {by_name.get(name, name) for name in options.cases or by_name})
+    of_forms = [
+        Group(
+            of_form,
+            partial(session, references=references, form=form, warm=not options.quick),
+            variant_names(form),
+        )
+        for form, of_form in measured.items()
+    ]
     floor = Group(no_op_cases(folders), partial(no_op_session, folders=folders))
-    groups = (pipeline,) if options.quick else (pipeline, floor)
-    return Plan("pipeline", TITLE, groups, against_the_floor)
+    groups = of_forms if options.quick else [*of_forms, floor]
+    return Plan("pipeline", TITLE, tuple(groups), against_the_floor)
 
 
-def cases(folders: RunFolders) -> dict[str, Case]:
-    """The cases of the pipeline itself."""
+def case_name(setup: str, form: str) -> str:
+    """The name of a case in a form: ``daily``, ``daily-step-server``."""
+    return setup if form == NATIVE else f"{setup}-{form}"
+
+
+def setup_of(case: str, form: str) -> str:
+    """The inverse of ``case_name``."""
+    return case if form == NATIVE else case.removesuffix(f"-{form}")
+
+
+def cases(folders: RunFolders, form: str = NATIVE) -> dict[str, Case]:
+    """The cases of the pipeline in a form: all of the native one, the first of the others."""
+    every = _native_cases(folders)
+    wanted = {NATIVE: every, STEP_SERVER: (DAILY, BACKFILL)}.get(form, (DAILY,))
+    title = "" if form == NATIVE else f"in the form {form}: "
+    return {
+        case_name(name, form): replace(case, description=f"{title}{case.description}")
+        for name, case in every.items()
+        if name in wanted
+    }
+
+
+def _native_cases(folders: RunFolders) -> dict[str, Case]:
     days_in_a_row = len(folders.setups[DAILY].intervals)
-    backfilled = len(folders.setups["backfill"].intervals)
+    backfilled = len(folders.setups[BACKFILL].intervals)
     return {
         DAILY: Case(
             f"one interval through the tool's own API, the mean of {days_in_a_row} in a row",
             {**COST, **GOAL},
         ),
-        "backfill": Case(
+        BACKFILL: Case(
             f"{backfilled} days through the tool's own backfill, after those of daily", COST
         ),
         **{
@@ -114,14 +148,17 @@ def no_op_cases(folders: RunFolders) -> dict[str, Case]:
 
 def against_the_floor(variant: Round, control: Round) -> dict[str, Values]:
     """The floor of the same round, and the seconds divided by control and floor together."""
-    if DAILY not in variant or DAILY_NO_OP not in variant:
+    if DAILY_NO_OP not in variant:
         return {}
     floor = variant[DAILY_NO_OP]["seconds"]
-    derived = {"floor_seconds": floor}
-    if DAILY in control:
-        base = control[DAILY]["seconds"] + floor
-        derived["goal"] = round(variant[DAILY]["seconds"] / base, 3)
-    return {DAILY: derived}
+    derived: dict[str, Values] = {}
+    for case in (case_name(DAILY, form) for form in form_names()):
+        if case in variant:
+            derived[case] = {"floor_seconds": floor}
+            if case in control:
+                base = control[case]["seconds"] + floor
+                derived[case]["goal"] = round(variant[case]["seconds"] / base, 3)
+    return derived
 
 
 class References:
@@ -129,7 +166,7 @@ class References:
 
     Args:
         folders: where they are stored.
-        wanted: the names of the cases that will be measured.
+        wanted: the names of the setups that will be measured.
     """
 
     def __init__(self, folders: RunFolders, wanted: Iterable[str]) -> None:
@@ -143,7 +180,7 @@ class References:
         if not self._missing:
             return
         say("running the control once, for the data that every variant's must equal")
-        with _started(CONTROL, folder, self.folders, warm=False) as reference:
+        with _started(CONTROL, folder, self.folders, STEP_SERVER, warm=False) as reference:
             while self._missing:
                 case = self._missing[0]
                 reference.perform(case)
@@ -159,6 +196,7 @@ class PipelineSession:
     variant: RemoteVariant
     run: RunDirectory
     folders: RunFolders
+    form: str
 
     @property
     def versions(self) -> Mapping[str, str]:
@@ -167,14 +205,15 @@ class PipelineSession:
 
     def measure(self, case: str) -> Values:
         """The case's cost, provided that its warehouse equals the control's."""
-        values = self.perform(case)
-        self.folders.raise_if_different(self.run, case)
+        name = setup_of(case, self.form)
+        values = self.perform(name)
+        self.folders.raise_if_different(self.run, name)
         return values
 
-    def perform(self, case: str) -> Values:
-        """Bring the folder into the case's state and run it; the mean cost of its batches."""
-        setup = self.folders.setups[case]
-        self.folders.reset(self.run, case)
+    def perform(self, name: str) -> Values:
+        """Bring the folder into the setup's state and run it; the mean cost of its batches."""
+        setup = self.folders.setups[name]
+        self.folders.reset(self.run, name)
         costs = []
         for batch in setup.batches:
             # A copy of a prepared source: advancing one would take the same time again each round.
@@ -185,21 +224,21 @@ class PipelineSession:
 
 @contextmanager
 def session(
-    variant: str, folder: Path, references: References, *, warm: bool
+    variant: str, folder: Path, references: References, form: str, *, warm: bool
 ) -> Iterator[PipelineSession]:
     """Start a variant in a new folder, once the control's data are there to compare with."""
     references.make(folder / "reference")
-    with _started(variant, folder / "run", references.folders, warm=warm) as ready:
+    with _started(variant, folder / "run", references.folders, form, warm=warm) as ready:
         yield ready
 
 
 @contextmanager
 def _started(
-    variant: str, folder: Path, folders: RunFolders, *, warm: bool
+    variant: str, folder: Path, folders: RunFolders, form: str, *, warm: bool
 ) -> Iterator[PipelineSession]:
     run = RunDirectory(folder)
-    with running_variant(variant, PIPELINE, run) as started:
-        ready = PipelineSession(started, run, folders)
+    with running_variant(variant, form, run) as started:
+        ready = PipelineSession(started, run, folders, form)
         if warm:
             ready.perform(WARM_UP)
         yield ready

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from importlib.metadata import distributions
 from pathlib import Path
 
-from pipeline_verification.harness.remote_variant import NO_OP
+from ecommerce_pipeline.harness.variant import NO_OP
 
 OWN_PACKAGES = {"ecommerce-pipeline", "pipeline-verification"}
 TESTS = ("test_", "conftest")

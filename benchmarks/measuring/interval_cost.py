@@ -35,14 +35,14 @@ SPLIT = {
 
 
 @contextmanager
-def running_variant(name: str, pipeline: str, run: RunDirectory) -> Iterator[RemoteVariant]:
+def running_variant(name: str, form: str, run: RunDirectory) -> Iterator[RemoteVariant]:
     """Start a variant on the embedded source of the run's folder and stop it after the block.
 
     Raises:
         PipelineError: its environment is missing, or it does not become healthy.
     """
     run.path.mkdir(parents=True, exist_ok=True)
-    variant = RemoteVariant(name, run.path / "host.log", pipeline)
+    variant = RemoteVariant(name, run.path / "host.log", form)
     settings = RunSettings(run=run, source_url=f"sqlite:///{run.source_file}")
     try:
         variant.start(settings)

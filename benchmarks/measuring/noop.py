@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ecommerce_pipeline.harness.variant import NO_OP
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.run_directory import RunDirectory
 from measuring.interval_cost import (
@@ -18,7 +19,7 @@ from measuring.interval_cost import (
     running_variant,
 )
 from measuring.plan import Metric, Values
-from pipeline_verification.harness.remote_variant import NO_OP, RemoteVariant
+from pipeline_verification.harness.remote_variant import RemoteVariant
 
 METRICS: Mapping[str, Metric] = {
     "seconds": SECONDS,

@@ -23,6 +23,7 @@ from ecommerce_pipeline.contract import TABLES
 from ecommerce_pipeline.datasets import advance
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution import step_server
+from ecommerce_pipeline.harness.variant import NATIVE, STEP_SERVER
 from ecommerce_pipeline.interval import days
 from ecommerce_pipeline.interval_run import FAILED, SKIPPED, IntervalRun
 from ecommerce_pipeline.run_directory import RunDirectory
@@ -31,11 +32,12 @@ from pipeline_verification import checks
 from pipeline_verification.conformance import report, source_reads
 from pipeline_verification.conformance.badge import badge
 from pipeline_verification.conformance.command import (
-    COMMITTED,
+    RESULTS,
     choose_scenarios,
     choose_variants,
     compare,
 )
+from pipeline_verification.conformance.files import results_name
 from pipeline_verification.conformance.scenario_run import POSTGRES, Scenario, ScenarioRun
 from pipeline_verification.conformance.scenarios import discover
 from pipeline_verification.conformance.scenarios.late_and_corrected_rows import SHOP
@@ -86,7 +88,9 @@ def suite_result(tmp_path_factory: pytest.TempPathFactory) -> SuiteResult:
         # The control runs in the tests' own environment, too.
         patch.setattr(remote_variant, "interpreter", lambda name: Path(sys.executable))
         patch.setenv(step_server.ENVIRONMENT_VARIABLE, str(address))
-        suite = RecordingSuite({"one_day": scenario}, ("cron", "nowhere"), folder / "runs")
+        suite = RecordingSuite(
+            {"one_day": scenario}, ("cron", "nowhere"), folder / "runs", STEP_SERVER
+        )
         object.__setattr__(suite, "kept", {})
         file = folder / "results" / "conformance.json"
         passed = compare(suite, file, quick=True, console=Console(file=shown, width=120))
@@ -314,8 +318,9 @@ def test_what_is_shown(suite_result: SuiteResult) -> None:
 
 def test_badges_are_made_with_the_results(suite_result: SuiteResult) -> None:
     """Next to the results is one badge for each variant, and none from an earlier run."""
-    values = json.loads(suite_result.file.read_text())
+    values = {**json.loads(suite_result.file.read_text()), "form": NATIVE}
     folder = suite_result.file.parent / "badges"
+    folder.mkdir(exist_ok=True)
     (folder / "gone.svg").write_text("<svg/>")
     report.write(values, suite_result.file)
     found = {file.stem: file.read_text() for file in folder.iterdir()}
@@ -324,9 +329,10 @@ def test_badges_are_made_with_the_results(suite_result: SuiteResult) -> None:
 
 def test_the_committed_badges_are_made_from_the_committed_results() -> None:
     """The committed results are of all scenarios and variants, and the badges match them."""
-    found = {f.stem: f.read_text() for f in (COMMITTED.parent / "badges").glob("*.svg")}
-    if COMMITTED.exists():
-        values = json.loads(COMMITTED.read_text())
+    found = {f.stem: f.read_text() for f in (RESULTS / "badges").glob("*.svg")}
+    committed = RESULTS / results_name(NATIVE)
+    if committed.exists():
+        values = json.loads(committed.read_text())
         jsonschema.validate(values, json.loads(report.SCHEMA.read_text()))
         assert list(values["scenarios"]) == list(discover())
         assert tuple(values["badges"]) == variant_names()

@@ -47,6 +47,7 @@ def right_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = RunDirectory(tmp_path_factory.mktemp("right"))
     record = RunRecord(
         variant="cron",
+        form="native",
         versions={"python": "3", "duckdb": "2", "dbt-core": "1"},
         dataset={"name": "synthetic", "options": OPTIONS},
         source="sqlite",

@@ -33,6 +33,7 @@ INTERVAL_RUN = IntervalRun(
 def a_record() -> RunRecord:
     return RunRecord(
         variant="cron",
+        form="native",
         versions={"python": "3.11.7", "duckdb": "2.0.0", "dbt-core": "1.12.6"},
         dataset={"name": "synthetic", "options": {"seed": 1, "scale": 1}},
         source="sqlite",

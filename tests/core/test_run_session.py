@@ -33,6 +33,7 @@ class FakeVariant:
 
     failing: Sequence[DataInterval] = ()
     name: str = "fake"
+    form: str = "native"
     packages: Sequence[str] = ()
     addresses: Mapping[str, str] = field(default_factory=dict)
 

@@ -68,7 +68,7 @@ def test_every_variants_command_takes_both(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "url").write_text(URL)
     monkeypatch.setenv("PIPELINE_SOURCE_URL", URL)
     found: list[RunOptions] = []
-    command = command_of(found.append, tmp_path, "")
+    command = command_of(found.append, tmp_path, "", ["native"])
     for value in ("env", f"@{tmp_path}/url", URL):
         done = CliRunner().invoke(command, ["--source", value], catch_exceptions=False)
         assert done.exit_code == 0

@@ -69,6 +69,7 @@ SERVER = ["python", "-m", step_server.__name__, "3"]
         (["/opt/bin/python3.11", "/repo/cron_impl/pipeline.py", "2025-01-02"], [], "pipeline.py"),
         (["/opt/bin/python", "-m", "airflow", "scheduler", "--skip"], [], "airflow scheduler"),
         (["airflow worker -- 019a-77"], [], "airflow worker"),
+        (["airflow worker -- LocalExecutor: 019a-77", "", ""], [], "airflow worker"),
         (["/usr/lib/postgresql/bin/postgres", "-D", "/run/metadata"], [], "postgres"),
         (["tail", "-F", "-c", "+0", "/run/logs/kxxqaqei.out"], [], "tail"),
         (["python", "dagster", "api", "execute_run", "{}"], [], "dagster api execute_run"),
@@ -92,6 +93,11 @@ def test_each_kind_is_as_likely_as_any_other() -> None:
     assert choose([], DRAWS[0]) is None
 
 
+def no_steps(found: list[Member]) -> list[str]:
+    """No step is at work."""
+    return []
+
+
 def started() -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 
@@ -101,7 +107,7 @@ def test_a_strike_kills_the_chosen_process() -> None:
     with started() as process:
         root = psutil.Process(process.pid)
         found = partial(members, root, with_root=True)
-        day = Day(time.monotonic(), found, lambda: False, lambda step: False)
+        day = Day(time.monotonic(), found, lambda: False, lambda step: False, no_steps)
         hit = strike(Draw(1, PIPELINE, None, 0.5, 0.0, 0.0), Timetable(0.2, {}), day)
         assert process.wait(60) == -signal.SIGKILL
     assert hit is not None
@@ -115,7 +121,8 @@ def test_a_strike_at_a_step_waits_for_it() -> None:
         root = psutil.Process(process.pid)
         begun = time.monotonic()
         found = partial(members, root, with_root=True)
-        day = Day(begun, found, lambda: False, lambda step: time.monotonic() > begun + 0.3)
+        has_begun = lambda step: time.monotonic() > begun + 0.3  # noqa: E731 (shorter so)
+        day = Day(begun, found, lambda: False, has_begun, no_steps)
         timetable = Timetable(0.1, {"publish": 0.0})
         hit = strike(Draw(1, PIPELINE, "publish", 0.5, 0.0, 0.0), timetable, day)
         process.wait(60)
@@ -125,7 +132,7 @@ def test_a_strike_at_a_step_waits_for_it() -> None:
 
 def test_a_day_that_is_over_is_not_killed() -> None:
     """A day that ended before the moment gives no hit."""
-    day = Day(time.monotonic(), list, lambda: True, lambda step: False)
+    day = Day(time.monotonic(), list, lambda: True, lambda step: False, no_steps)
     for draw in DRAWS[:8]:
         assert strike(draw, Timetable(600.0, {}), day) is None
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from ecommerce_pipeline.harness.variant import STEP_SERVER
 from ecommerce_pipeline.run_directory import RunDirectory
 from pipeline_verification.random_kills.control_kill import ControlKills
 from pipeline_verification.random_kills.draw import MODES, Draw
@@ -48,10 +49,10 @@ def test_a_killed_day_of_the_control_is_equal_after_it_ran_again(
     assert (kill.differing, kill.problems) == ([], [])
     assert kill.recovered_by != NOT_RECOVERED
     assert kill.reads > 0
-    results = ResultFile(tmp_path / "results.json", "cron")
+    results = ResultFile(tmp_path / "results.json", "cron", STEP_SERVER)
     results.add(kill)
     assert [values["seed"] for values in read(results.path)["kills"]] == [seed]
-    assert ResultFile(results.path, "cron").kills == [kill]
+    assert ResultFile(results.path, "cron", STEP_SERVER).kills == [kill]
 
 
 def test_the_uninterrupted_day_is_equal(prepared: PreparedDay, uninterrupted: RunDirectory) -> None:

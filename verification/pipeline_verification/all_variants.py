@@ -21,6 +21,7 @@ from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution.environment import stated_environment
 from ecommerce_pipeline.harness.command_line import command_of, run_cli
 from ecommerce_pipeline.harness.driver import RunOptions, plan
+from ecommerce_pipeline.harness.variant import NATIVE, STEP_SERVER
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.interval_run import FAILED, SUCCESS
 from ecommerce_pipeline.reporting import formatting
@@ -277,7 +278,8 @@ def main(arguments: Sequence[str], find_interpreter: FindInterpreter = interpret
                 f"name one: nox -s {variant_names()[-1]} -- --keep-up",
             )
         plan(options)  # an option that does not fit is refused before any variant starts
-        all_variants = AllVariants(arguments, options, find_interpreter=find_interpreter)
+        variants = variant_names(options.form)
+        all_variants = AllVariants(arguments, options, variants, find_interpreter)
         try:
             passed = compare_all(all_variants)
         except KeyboardInterrupt:
@@ -285,7 +287,8 @@ def main(arguments: Sequence[str], find_interpreter: FindInterpreter = interpret
             sys.exit(INTERRUPTED)
         sys.exit(0 if passed else 1)
 
-    command = command_of(run, RUNS, "Holds a folder for each variant, which is emptied first.")
+    help_text = "Holds a folder for each variant, which is emptied first."
+    command = command_of(run, RUNS, help_text, [NATIVE, STEP_SERVER])
     command.help = "Run the pipeline under every variant with the same options and compare them."
     run_cli(command)
 

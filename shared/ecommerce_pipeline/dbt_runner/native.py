@@ -12,7 +12,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ecommerce_pipeline import steps
@@ -38,12 +38,14 @@ class DbtAttempt:
         target: the folder in which dbt writes its artifacts.
         exit_code: dbt's, where it runs in a process of its own and the tool tells; negative where
             a signal ended it.
+        result: the step's result, once the attempt has succeeded.
         is_part: whether the tool's user chose some of the selector's nodes, so that it is right
             that others do not run.
     """
 
     target: Path
     exit_code: int | None = None
+    result: StepResult = field(default_factory=StepResult)
     is_part: bool = False
 
 
@@ -95,7 +97,7 @@ def attempt(step: str, context: StepContext) -> Iterator[DbtAttempt]:
         except Exception as error:
             explain(step, context, dbt, error)
             raise
-        this.result = step_result(step, context, dbt)
+        this.result = dbt.result = step_result(step, context, dbt)
 
 
 def explain(step: str, context: StepContext, dbt: DbtAttempt, error: Exception) -> None:

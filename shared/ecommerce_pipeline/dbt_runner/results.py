@@ -82,10 +82,19 @@ def check(
         PipelineError: a node cannot be built, a test of severity error fails, or dbt did not run
             every node of the selector.
     """
-    if failed := [result for result in results if result.status not in _SUCCEEDED]:
-        raise _failure(context, RESOURCE_TYPES[command], failed, len(results))
+    check_nodes(results, context, RESOURCE_TYPES[command])
     if not is_part:
         _check_completeness(results, selected_nodes(selector), command, selector)
+
+
+def check_nodes(results: Sequence[NodeResult], context: StepContext, kind: str) -> None:
+    """Check that every node that ran succeeded.
+
+    Raises:
+        PipelineError: a node, a ``model``, ``test`` or ``snapshot`` as ``kind`` says, has failed.
+    """
+    if failed := [result for result in results if result.status not in _SUCCEEDED]:
+        raise _failure(context, kind, failed, len(results))
 
 
 def step_result(

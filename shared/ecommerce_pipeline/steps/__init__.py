@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from importlib import import_module
+from pathlib import Path
 
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.files.lock import shared
+from ecommerce_pipeline.files.log import open_log
 from ecommerce_pipeline.result import StepResult
 from ecommerce_pipeline.specification import STEP_BY_NAME
 from ecommerce_pipeline.storage import journal
@@ -52,14 +55,22 @@ def run(name: str, context: StepContext) -> StepResult:
 def attempt(name: str, context: StepContext) -> Iterator[journal.Attempt]:
     """For the block, do a step's work in this process; whoever does it sets the attempt's result.
 
-    The journal gets the attempt, and the log its result.
+    The journal gets the attempt, and the logs its result: the tool's own, by ``logging``, and the
+    step's in the run's folder.
 
     Raises:
         PipelineError: somebody clears the run's folder, there is no warehouse, or the journal
             cannot be written.
     """
+    log = context.run.step_log(name, context.interval)
     with journal.attempt(name, context) as this, in_folder(name, context):
-        yield this
+        _append(log, "started")
+        try:
+            yield this
+        except BaseException as error:
+            _append(log, f"failed: {journal.reason(error)}")
+            raise
+        _append(log, f"succeeded: {this.result.summary}")
         _logger.info("%s: %s", name, this.result.summary)
 
 
@@ -80,6 +91,12 @@ def in_folder(name: str, context: StepContext) -> Iterator[None]:
                 f"run the interval again from its first step: {_LOAD} makes it",
             )
         yield
+
+
+def _append(log: Path, text: str) -> None:
+    """Add a line; a full disk loses it, for the step's outcome matters more."""
+    with suppress(PipelineError, OSError), open_log(log) as file:
+        file.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {text}\n".encode())
 
 
 def notify_failure(context: StepContext, step: str, reason: str) -> StepResult:

@@ -17,14 +17,23 @@ from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution.environment import use_stated_environment
 from ecommerce_pipeline.execution.processes import exit_on_sigterm
 from ecommerce_pipeline.harness.command_line import run_cli
+from ecommerce_pipeline.harness.variant import NATIVE
 from pipeline_verification.conformance import report
+from pipeline_verification.conformance.files import results_name
 from pipeline_verification.conformance.scenario_run import Scenario
 from pipeline_verification.conformance.scenarios import discover
 from pipeline_verification.conformance.suite import ScenarioOutcome, Suite
-from pipeline_verification.harness.environments import CONTROL, ROOT, variant_folder, variant_names
+from pipeline_verification.harness.environments import (
+    CONTROL,
+    ROOT,
+    form_names,
+    has_form,
+    variant_folder,
+    variant_names,
+)
 
 FOLDER = ROOT / "runs" / "compare"
-COMMITTED = ROOT / "benchmarks" / "results" / "conformance.json"
+RESULTS = ROOT / "benchmarks" / "results"
 INTERRUPTED = 130
 
 
@@ -37,6 +46,12 @@ INTERRUPTED = 130
     help="Variants to compare with the control, such as airflow,dagster.",
 )
 @click.option(
+    "--form",
+    type=click.Choice(form_names()),
+    default=NATIVE,
+    help="The form of the pipelines; a variant that lacks it is left out.",
+)
+@click.option(
     "--update", is_flag=True, help="Put the scenarios into the committed results of the others."
 )
 @click.option(
@@ -44,10 +59,11 @@ INTERRUPTED = 130
     type=click.Path(path_type=Path, dir_okay=False),
     help="The results file.  [default: the committed one for a full run, else in runs/compare]",
 )
-def command(
+def command(  # noqa: PLR0917 (click passes them by name)
     scenarios: tuple[str, ...],
     quick: bool,
     variants: str | None,
+    form: str,
     update: bool,
     out: Path | None,
 ) -> None:
@@ -55,15 +71,18 @@ def command(
     exit_on_sigterm()
     use_stated_environment()
     chosen = choose_scenarios(scenarios, quick=quick)
-    names = choose_variants(variants)
-    whole = not quick and len(chosen) == len(discover()) and names == variant_names()
-    file = out or (COMMITTED if whole or update else FOLDER / COMMITTED.name)
-    if update and (quick or names != variant_names()):
+    names = choose_variants(variants, form)
+    whole = not quick and len(chosen) == len(discover()) and names == choose_variants(None, form)
+    name = results_name(form)
+    file = out or (RESULTS / name if whole or update else FOLDER / name)
+    if update and (quick or names != choose_variants(None, form)):
         raise PipelineError(
             "--update is for whole scenarios of every variant", "leave out --quick and --variants"
         )
     try:
-        passed = compare(Suite(chosen, names, FOLDER), file, quick=quick, update=update)
+        passed = compare(
+            Suite(chosen, names, FOLDER / form, form), file, quick=quick, update=update
+        )
     except KeyboardInterrupt:
         click.echo("stopped by Ctrl+C, and every variant with it; no result was written", err=True)
         sys.exit(INTERRUPTED)
@@ -92,7 +111,7 @@ def compare(
             of_one[variant] = outcome
             console.print(_line(scenario, variant, outcome))
             status.update(f"{sum(map(len, outcomes.values()))} of {cells} done")
-    values = report.results(suite.scenarios, outcomes, quick=quick)
+    values = report.results(suite.scenarios, outcomes, form=suite.form, quick=quick)
     if update:
         values = report.updated(json.loads(file.read_text()), values)
     report.write(values, file)
@@ -101,7 +120,8 @@ def compare(
     for problem in report.problems(values):
         console.print(f"\n{problem}")
     console.print(f"\nresults  {file}")
-    console.print(f"badges   {file.parent / report.BADGES}")
+    if suite.form == NATIVE:
+        console.print(f"badges   {file.parent / report.BADGES}")
     console.print(f"runs     {suite.folder}")
     return all(outcome.passed for of_one in outcomes.values() for outcome in of_one.values())
 
@@ -124,21 +144,22 @@ def choose_scenarios(names: Sequence[str], *, quick: bool) -> Mapping[str, Scena
     return chosen
 
 
-def choose_variants(text: str | None) -> tuple[str, ...]:
+def choose_variants(text: str | None, form: str = NATIVE) -> tuple[str, ...]:
     """The named variants, or all; the control is always among them, and first.
 
     Args:
         text: names, separated by commas; None means all.
+        form: those that lack it are left out, but for the control, which then runs natively.
 
     Raises:
         PipelineError: a name is unknown.
     """
     if text is None:
-        return variant_names()
+        return tuple(name for name in variant_names() if name == CONTROL or has_form(name, form))
     named = [name.strip() for name in text.split(",")]
     for name in named:
         variant_folder(name)
-    return tuple(name for name in variant_names() if name == CONTROL or name in named)
+    return tuple(name for name in choose_variants(None, form) if name == CONTROL or name in named)
 
 
 def _line(scenario: str, variant: str, outcome: ScenarioOutcome) -> str:

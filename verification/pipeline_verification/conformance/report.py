@@ -13,6 +13,7 @@ import jsonschema
 from rich.table import Table
 
 from ecommerce_pipeline.files.atomic import hidden_sibling
+from ecommerce_pipeline.harness.variant import NATIVE
 from pipeline_verification.conformance.badge import badge
 from pipeline_verification.conformance.scenario_run import Scenario
 from pipeline_verification.conformance.suite import ScenarioOutcome
@@ -28,17 +29,21 @@ Outcomes = Mapping[str, Mapping[str, ScenarioOutcome]]
 Results = Mapping[str, Any]
 
 
-def results(scenarios: Mapping[str, Scenario], outcomes: Outcomes, *, quick: bool) -> Results:
+def results(
+    scenarios: Mapping[str, Scenario], outcomes: Outcomes, *, form: str, quick: bool
+) -> Results:
     """The results as JSON values.
 
     Args:
         scenarios: the scenarios that ran, by name.
         outcomes: their outcomes, by scenario and variant.
+        form: the form of the variants' pipelines.
         quick: whether only the quick scenarios ran.
     """
     return {
         "schema_version": SCHEMA_VERSION,
         "date": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        "form": form,
         "quick": quick,
         "machine": machine.describe(),
         "versions": _versions(outcomes),
@@ -68,22 +73,30 @@ def updated(before: Results, values: Results) -> Results:
 
 
 def write(values: Results, file: Path) -> None:
-    """Replace the file and the badges beside it.
+    """Replace the file and, of the native form, the badges beside it.
 
     Raises:
         jsonschema.ValidationError: the values break ``conformance.schema.json``.
     """
     jsonschema.validate(values, json.loads(SCHEMA.read_text()))
+    if values["form"] != NATIVE:
+        _replace(file, values)
+        return
     badges = file.parent / BADGES
     badges.mkdir(parents=True, exist_ok=True)
     # The badges go first and come last: none ever contradicts the file, whenever this is stopped.
     for stale in badges.glob("*.svg"):
         stale.unlink()
+    _replace(file, values)
+    for variant, value in values["badges"].items():
+        (badges / f"{variant}.svg").write_text(badge(variant, value))
+
+
+def _replace(file: Path, values: Results) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
     temporary = hidden_sibling(file)
     temporary.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n")
     temporary.replace(file)
-    for variant, value in values["badges"].items():
-        (badges / f"{variant}.svg").write_text(badge(variant, value))
 
 
 def table(values: Results) -> Table:

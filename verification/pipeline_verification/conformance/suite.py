@@ -16,12 +16,13 @@ from pathlib import Path
 from ecommerce_pipeline.context import RunSettings
 from ecommerce_pipeline.harness.run_record import RunRecord
 from ecommerce_pipeline.harness.run_session import RunSession, empty_source, running_source
-from ecommerce_pipeline.harness.variant import started
+from ecommerce_pipeline.harness.variant import NATIVE, Variant, started
 from ecommerce_pipeline.interval_run import SUCCESS
 from ecommerce_pipeline.run_directory import RunDirectory
 from pipeline_verification import checks
 from pipeline_verification.checks import Check
 from pipeline_verification.conformance.scenario_run import Scenario, ScenarioRun
+from pipeline_verification.harness.environments import has_form
 from pipeline_verification.harness.remote_variant import RemoteVariant
 from pipeline_verification.harness.webhook_receiver import receiving
 from pipeline_verification.oracle import expected_tables
@@ -71,6 +72,7 @@ class Suite:
     Attributes:
         scenarios: the scenarios by name.
         variants: the names of the variants; the first is the control.
+        form: the form of their pipelines; one that lacks it runs natively.
         folder: holds a folder for each run, which is emptied first.
         limit_seconds: how long a variant may take for a scenario before it is terminated.
     """
@@ -78,6 +80,7 @@ class Suite:
     scenarios: Mapping[str, Scenario]
     variants: Sequence[str]
     folder: Path
+    form: str = NATIVE
     limit_seconds: float = LIMIT_SECONDS
 
     def run(self) -> Iterator[tuple[str, str, ScenarioOutcome]]:
@@ -112,7 +115,8 @@ class Suite:
         self, scenario: Scenario, variant: str, folder: RunDirectory, outcome: ScenarioOutcome
     ) -> None:
         """Start the variant, take it through the scenario, and stop it, whatever happens."""
-        remote = RemoteVariant(variant, folder.path / "logs" / "host.log")
+        form = self.form if has_form(variant, self.form) else NATIVE
+        remote = RemoteVariant(variant, folder.path / "logs" / "host.log", form)
         dataset = scenario.dataset()
         with (
             receiving() as receiver,
@@ -126,7 +130,7 @@ class Suite:
                 session = RunSession(remote, settings, dataset)
                 outcome.run = ScenarioRun(session, dataset, receiver)
                 scenario.run(outcome.run)
-            _record(variant, scenario, outcome.run, begun, outcome.versions).write(folder.record)
+            _record(remote, scenario, outcome.run, begun, outcome.versions).write(folder.record)
 
 
 @contextmanager
@@ -183,11 +187,16 @@ def _against_control(run: ScenarioRun, control: ScenarioOutcome) -> list[object]
 
 
 def _record(
-    variant: str, scenario: Scenario, run: ScenarioRun, begun: datetime, versions: Mapping[str, str]
+    variant: Variant,
+    scenario: Scenario,
+    run: ScenarioRun,
+    begun: datetime,
+    versions: Mapping[str, str],
 ) -> RunRecord:
     """The run record, for people who inspect the folder afterwards."""
     return RunRecord(
-        variant=variant,
+        variant=variant.name,
+        form=variant.form,
         versions=versions,
         dataset={"name": run.dataset.name, "options": dict(run.dataset.options)},
         source=scenario.source,

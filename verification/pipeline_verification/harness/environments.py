@@ -6,16 +6,33 @@ import sys
 from pathlib import Path
 
 from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.harness.variant import NATIVE, forms
 
 ROOT = Path(__file__).resolve().parents[3]
 CONTROL = "cron"
 _SUFFIX = "_impl"
 
 
-def variant_names() -> tuple[str, ...]:
-    """The names of the folders with a ``run.py``: the control first, the others sorted."""
+def variant_names(form: str = NATIVE) -> tuple[str, ...]:
+    """The names of the folders with a ``run.py``: the control first, the others sorted.
+
+    Args:
+        form: only those whose pipeline has this form.
+    """
     found = [file.parent.name.removesuffix(_SUFFIX) for file in ROOT.glob(f"*{_SUFFIX}/run.py")]
-    return tuple(sorted(found, key=lambda name: (name != CONTROL, name)))
+    names = [name for name in found if has_form(name, form)]
+    return tuple(sorted(names, key=lambda name: (name != CONTROL, name)))
+
+
+def has_form(name: str, form: str) -> bool:
+    """Whether the pipeline of a variant has a form."""
+    return form in forms(ROOT / f"{name}{_SUFFIX}")
+
+
+def form_names() -> tuple[str, ...]:
+    """Every form that some variant's pipeline has, the native one first."""
+    found = {form: None for name in variant_names() for form in forms(variant_folder(name))}
+    return tuple(sorted(found, key=lambda form: (form != NATIVE, form)))
 
 
 def variant_folder(name: str) -> Path:

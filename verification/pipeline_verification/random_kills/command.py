@@ -21,6 +21,7 @@ import click
 from ecommerce_pipeline.execution.processes import exit_on_sigterm
 from ecommerce_pipeline.files.paths import remove
 from ecommerce_pipeline.harness.command_line import run_cli
+from ecommerce_pipeline.harness.variant import NATIVE, STEP_SERVER
 from ecommerce_pipeline.reporting import formatting
 from pipeline_verification.harness.environments import CONTROL, ROOT, interpreter, variant_names
 from pipeline_verification.random_kills.control_kill import ControlKills
@@ -42,12 +43,14 @@ class Options:
 
     Attributes:
         variant: the variant's name.
+        form: the form of its pipeline.
         draws: one for each kill.
         jobs: how many kills of the control run side by side.
         folder: where everything is run.
     """
 
     variant: str
+    form: str
     draws: Sequence[Draw]
     jobs: int
     folder: Path
@@ -55,6 +58,7 @@ class Options:
 
 @click.command(context_settings={"show_default": True})
 @click.option("--variant", type=click.Choice(variant_names()), default=CONTROL)
+@click.option("--form", type=click.Choice([NATIVE, STEP_SERVER]), default=NATIVE)
 @click.option("--kills", type=click.IntRange(min=1), default=20, help="How many, in all.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, help="The first kill's seed.")
 @click.option("--only-seed", type=click.IntRange(min=0), help="Repeat the kill of one seed.")
@@ -62,7 +66,7 @@ class Options:
     "--mode",
     type=click.Choice([BOTH, *MODES]),
     default=BOTH,
-    help="For the control: kill pipeline.py's processes, or run.py and resume; both by turns.",
+    help="For the control: kill the pipeline's processes, or run.py and resume; both by turns.",
 )
 @click.option("--jobs", type=click.IntRange(min=1), help="Kills at once.  [default: the cores]")
 @click.option(
@@ -72,6 +76,7 @@ class Options:
 )
 def command(  # noqa: PLR0917 (click passes them by name)
     variant: str,
+    form: str,
     kills: int,
     seed: int,
     only_seed: int | None,
@@ -86,14 +91,15 @@ def command(  # noqa: PLR0917 (click passes them by name)
     """
     exit_on_sigterm()
     modes = (MODES if mode == BOTH else (mode,)) if variant == CONTROL else (PIPELINE,)
-    folder = FOLDER / variant
-    file = out or (result_file(variant) if only_seed is None else FOLDER / f"seed-{variant}.json")
-    results = ResultFile(file, variant)
+    folder = FOLDER / variant / form
+    committed = result_file(variant, form)
+    file = out or (committed if only_seed is None else FOLDER / f"seed-{committed.name}")
+    results = ResultFile(file, variant, form)
     seeds = range(seed, seed + kills) if only_seed is None else [only_seed]
     draws = [Draw.of(each, modes) for each in seeds if only_seed is not None or each not in results]
     side_by_side = (jobs or os.cpu_count() or 1) if variant == CONTROL else 1
     try:
-        made = kill_all(Options(variant, draws, side_by_side, folder), results, click.echo)
+        made = kill_all(Options(variant, form, draws, side_by_side, folder), results, click.echo)
     except KeyboardInterrupt:
         click.echo(f"stopped by Ctrl+C; {file} has what was done, and the command continues it")
         sys.exit(INTERRUPTED)
@@ -123,7 +129,8 @@ def kill_all(
     made: list[Kill] = []
     if not options.draws:
         return made
-    control = Control(python or interpreter(CONTROL))
+    form = options.form if options.variant == CONTROL else STEP_SERVER
+    control = Control(python or interpreter(CONTROL), form)
     with _own_temporary_folder():
         say(f"preparing two days of the control in {options.folder}")
         begun = time.monotonic()
@@ -174,7 +181,7 @@ def _kills(
             of_control.stop()
             pool.shutdown(cancel_futures=True)
         return
-    tool = ToolKills(options.variant, prepared, options.folder, say)
+    tool = ToolKills(options.variant, options.form, prepared, options.folder, say)
     results.versions_are(tool.versions)
     try:
         yield map(tool.make, options.draws)

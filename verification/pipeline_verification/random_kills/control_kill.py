@@ -1,4 +1,4 @@
-"""A random kill of the control: of ``pipeline.py`` and its processes, or of ``run.py``."""
+"""A random kill of the control: of the pipeline and its processes, or of ``run.py``."""
 
 from __future__ import annotations
 
@@ -84,6 +84,7 @@ class ControlKills:
                         partial(_processes, process, draw.mode),
                         partial(_has_ended, process),
                         partial(self.prepared.has_begun, run),
+                        partial(self.prepared.at_work, run),
                         only=DRIVER if draw.mode == RESUME else None,
                     )
                     hit = strike(draw, timetable, day)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ecommerce_pipeline.harness.variant import NATIVE
 from pipeline_verification.harness.environments import ROOT
 
 RESULTS = ROOT / "verification" / "results"
@@ -14,6 +15,7 @@ WENT_ON, RETRIED, RUN_AGAIN, RESUMED = (
     "the interval run again",
     "run.py --resume",
 )
+RESTARTED = "a restart of the tool by a person"
 NOT_RECOVERED = "not recovered"
 
 
@@ -57,6 +59,6 @@ class Kill:
         return not self.differing and not self.problems and self.recovered_by != NOT_RECOVERED
 
 
-def result_file(variant: str) -> Path:
-    """Where the committed results of a variant are."""
-    return RESULTS / f"random_kills-{variant}.json"
+def result_file(variant: str, form: str = NATIVE) -> Path:
+    """Where the committed results of a variant in a form are."""
+    return RESULTS / f"random_kills-{variant if form == NATIVE else f'{variant}-{form}'}.json"

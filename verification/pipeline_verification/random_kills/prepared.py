@@ -15,20 +15,23 @@ from ecommerce_pipeline.datasets import load_dataset
 from ecommerce_pipeline.execution.environment import stated_environment
 from ecommerce_pipeline.files.paths import remove
 from ecommerce_pipeline.harness import run_record
+from ecommerce_pipeline.harness.variant import STEP_SERVER, pipeline_file
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.interval_run import SUCCESS
 from ecommerce_pipeline.run_directory import RunDirectory
+from ecommerce_pipeline.specification import STEP_NAMES
 from ecommerce_pipeline.storage import journal
 from ecommerce_pipeline.storage.published import Manifest
 from pipeline_verification import checks
 from pipeline_verification.compare import Difference, report
-from pipeline_verification.harness.control import PIPELINE, advance_source, interval_of
+from pipeline_verification.harness.control import advance_source, interval_of
 from pipeline_verification.harness.environments import CONTROL, variant_folder
 from pipeline_verification.oracle import expected_tables
 from pipeline_verification.oracle.history import parse_history
 from pipeline_verification.oracle.source_state import SourceState
 from pipeline_verification.random_kills.draw import RESUME, Draw, Timetable
 from pipeline_verification.random_kills.reader import read_once
+from pipeline_verification.random_kills.victims import Member, steps_at_work
 from pipeline_verification.verdict import ORACLE, PUBLISHED, RUN_CHECKS, FinishedRunEvidence
 
 DATASET = "synthetic"
@@ -53,18 +56,21 @@ _OF_A_DAY = (
 
 @dataclass(frozen=True)
 class Control:
-    """The control's commands, in the Python of its environment."""
+    """The control's commands, in the Python of its environment and in a form."""
 
     python: Path
+    form: str = STEP_SERVER
 
     def pipeline(self) -> list[str]:
-        """``pipeline.py`` for the second day, as cron starts it."""
-        return [str(self.python), str(PIPELINE), DAYS[1]]
+        """The pipeline for the second day, as cron starts it."""
+        file = pipeline_file(variant_folder(CONTROL), self.form)
+        return [str(self.python), str(file), DAYS[1]]
 
     def run(self, run: RunDirectory, days: int, *options: str) -> list[str]:
         """``run.py`` for the first days, with further options."""
         script = variant_folder(CONTROL) / "run.py"
         data = ("--dataset", DATASET, "--scale", str(SCALE), "--days", str(days))
+        options = ("--form", self.form, *options)
         return [str(self.python), str(script), *data, "--run-dir", str(run.path), *options]
 
     def environment(self, run: RunDirectory) -> dict[str, str]:
@@ -142,6 +148,15 @@ class PreparedDay:
     def has_begun(self, run: RunDirectory, step: str) -> bool:
         """Whether a step of the day has begun in a folder that is a copy of this one."""
         return run.step_log(step, self.interval).exists()
+
+    def at_work(self, run: RunDirectory, found: Sequence[Member]) -> list[str]:
+        """The steps at work in such a folder, by their processes or by their logs."""
+        steps = set(steps_at_work(found))
+        for name in STEP_NAMES:
+            log = run.step_log(name, self.interval)
+            if log.exists() and log.read_text(errors="replace").rstrip().endswith(" started"):
+                steps.add(name)
+        return [name for name in STEP_NAMES if name in steps]
 
     def reset(self, run: RunDirectory) -> None:
         """Bring a folder of a running tool, in which no step is at work, to before the day."""

@@ -24,11 +24,12 @@ SCHEMA_VERSION = 1
 
 
 class ResultFile:
-    """The kills of one variant; safe to use from several threads."""
+    """The kills of one variant in one form; safe to use from several threads."""
 
-    def __init__(self, path: Path, variant: str) -> None:
+    def __init__(self, path: Path, variant: str, form: str) -> None:
         self.path = path
         self._variant = variant
+        self._form = form
         self._versions: Mapping[str, str] = {}
         self._lock = threading.Lock()
         self._kills = {kill["seed"]: Kill(**kill) for kill in self._earlier()}
@@ -52,6 +53,7 @@ class ResultFile:
             values = {
                 "schema_version": SCHEMA_VERSION,
                 "variant": self._variant,
+                "form": self._form,
                 "date": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
                 "machine": machine.describe(),
                 "versions": dict(self._versions),

@@ -39,12 +39,14 @@ from pipeline_verification.random_kills.trial import (
     strike,
     was_retried,
 )
-from pipeline_verification.random_kills.victims import STEP, Member, members
+from pipeline_verification.random_kills.victims import DBT, STEP, Member, members
 
 MAX_TRIES = 5
 # A service is restarted a limited number of times, and a new start also kills a fresh tool.
 KILLS_PER_START = 5
 PAUSE_SECONDS = 5.0
+# Longer than any time-out by which a tool notices a dead process; then a person would look.
+STUCK_SECONDS = 300.0
 
 
 @dataclass
@@ -53,6 +55,7 @@ class ToolKills:
 
     Attributes:
         name: the variant.
+        form: the form of its pipeline.
         prepared: where each kill starts from.
         folder: gets a folder for each start of the tool; one with data that differ is kept.
         say: called with a line of progress.
@@ -60,6 +63,7 @@ class ToolKills:
     """
 
     name: str
+    form: str
     prepared: PreparedDay
     folder: Path
     say: Callable[[str], None]
@@ -98,7 +102,8 @@ class ToolKills:
             day = self._trigger(variant)
             processes = partial(members, root, with_root=False)
             begins = partial(self.prepared.has_begun, run)
-            hit = strike(draw, timetable, Day(begun, processes, day.done, begins))
+            at_work = partial(self.prepared.at_work, run)
+            hit = strike(draw, timetable, Day(begun, processes, day.done, begins, at_work))
             if hit is None:
                 self._timetable = replace(timetable, seconds=time.monotonic() - begun)
                 return None
@@ -118,10 +123,10 @@ class ToolKills:
             remove(folder, missing_ok=True)
             self._run = copy(self.prepared.before, folder)
             self.say(f"{self.name}: starting in {folder}")
-            self._variant = RemoteVariant(self.name, self.folder / f"{folder.name}.log")
-            self._variant.start(RunSettings(self._run, f"sqlite:///{self._run.source_file}"))
-            self.versions.update(self._variant.versions)
+            variant = self._start(self._run)
+            self.versions.update(variant.versions)
             self._kills_left = KILLS_PER_START
+            return variant, self._run
         return self._variant, self._run
 
     def _measured(self, variant: RemoteVariant, run: RunDirectory) -> Timetable:
@@ -153,15 +158,23 @@ class ToolKills:
         return day
 
     def _recover(self, variant: RemoteVariant, day: Future[IntervalRun], hit: Hit) -> Recovery:
-        """Wait for the day's end, and trigger it again as long as it failed."""
+        """Wait for the day's end, and trigger it again as long as it failed.
+
+        A tool that hangs, or that fails every time, is started again once, as a person would do.
+        """
         problems: list[str] = []
         reasons: list[str] = []
-        for triggers in range(1, MAX_TRIGGERS + 1):
+        restarted = False
+        for triggers in range(1, 2 * MAX_TRIGGERS + 1):
+            if triggers > 1:
+                day = self._trigger(variant)
             try:
-                ended = day.result(TIMEOUT_SECONDS)
+                ended = day.result(STUCK_SECONDS)
             except FutureTimeoutError:
-                problems.append(f"trigger {triggers} did not end within {TIMEOUT_SECONDS:g} s")
-                return Recovery(outcome.NOT_RECOVERED, triggers, problems)
+                reasons.append(f"trigger {triggers} did not end within {STUCK_SECONDS:g} s")
+                if restarted:
+                    break
+                variant, restarted = self._restarted(), True
             except PipelineError as error:
                 reasons.append(f"trigger {triggers}: {error}")
                 time.sleep(PAUSE_SECONDS)
@@ -169,15 +182,27 @@ class ToolKills:
                 if ended.state == SUCCESS:
                     again = outcome.RETRIED if was_retried(ended) else outcome.WENT_ON
                     by = again if triggers == 1 else outcome.RUN_AGAIN
+                    by = outcome.RESTARTED if restarted else by
                     return Recovery(by, triggers, problems + self._steps_left(variant, hit))
                 reasons.append(f"trigger {triggers} ended as {ended.tool_state}")
-            if triggers < MAX_TRIGGERS:
-                day = self._trigger(variant)
-        return Recovery(outcome.NOT_RECOVERED, MAX_TRIGGERS, problems + reasons)
+            if triggers == MAX_TRIGGERS and not restarted:
+                variant, restarted = self._restarted(), True
+        return Recovery(outcome.NOT_RECOVERED, triggers, problems + reasons)
+
+    def _restarted(self) -> RemoteVariant:
+        """The tool, stopped and started again in its folder."""
+        self.stop()
+        assert self._run is not None  # noqa: S101 (it was started there)
+        return self._start(self._run)
+
+    def _start(self, run: RunDirectory) -> RemoteVariant:
+        self._variant = RemoteVariant(self.name, self.folder / f"{run.path.name}.log", self.form)
+        self._variant.start(RunSettings(run, f"sqlite:///{run.source_file}"))
+        return self._variant
 
     def _steps_left(self, variant: RemoteVariant, hit: Hit) -> list[str]:
         """The steps that are still at work after the day's end; they would write into the next."""
         now: list[Member] = []
         with suppress(psutil.NoSuchProcess):
             now = members(psutil.Process(variant.pid), with_root=False)
-        return left_over([each.process for each in now if each.kind == STEP])
+        return left_over([each.process for each in now if each.kind in (STEP, DBT)])

@@ -20,7 +20,7 @@ from pipeline_verification.random_kills.draw import Draw, Timetable
 from pipeline_verification.random_kills.kill import Kill
 from pipeline_verification.random_kills.prepared import TIMEOUT_SECONDS, PreparedDay
 from pipeline_verification.random_kills.reader import Readings
-from pipeline_verification.random_kills.victims import Member, choose, steps_at_work
+from pipeline_verification.random_kills.victims import Member, choose
 
 MAX_TRIGGERS = 4
 END_SECONDS = 120.0
@@ -36,6 +36,7 @@ class Day:
         processes: finds the run's processes.
         is_over: whether the day has ended; then there is nothing left to kill.
         has_begun: whether a step has begun.
+        at_work: the steps at work, given the run's processes.
         only: the one kind of process that is killed; None for any.
     """
 
@@ -43,6 +44,7 @@ class Day:
     processes: Callable[[], list[Member]]
     is_over: Callable[[], bool]
     has_begun: Callable[[str], bool]
+    at_work: Callable[[list[Member]], list[str]]
     only: str | None = None
 
 
@@ -104,7 +106,7 @@ def strike(draw: Draw, timetable: Timetable, day: Day) -> Hit | None:
         if chosen is None:
             time.sleep(0.01)
             continue
-        steps = steps_at_work(found)
+        steps = day.at_work(found)
         with suppress(psutil.NoSuchProcess):
             chosen.process.kill()
             now = time.monotonic()

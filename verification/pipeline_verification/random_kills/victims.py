@@ -16,12 +16,13 @@ from ecommerce_pipeline.specification import STEP_NAMES
 from pipeline_verification.harness.process_tree import process_tree
 from pipeline_verification.random_kills.draw import Draw
 
-STEP, STEP_SERVER = "step", "step server"
+STEP, STEP_SERVER, DBT = "step", "step server", "dbt"
 _RESOURCE_TRACKER = "resource tracker"
 _KNOWN = {
     "multiprocessing.spawn": "multiprocessing child",
     "multiprocessing.resource_tracker": _RESOURCE_TRACKER,
     "multiprocessing.forkserver": "fork server",
+    "pipeline-dbt": DBT,
 }
 _WORD = re.compile(r"[A-Za-z][A-Za-z._-]*:?")
 _INTERPRETERS = ("python",)
@@ -71,7 +72,7 @@ def choose(found: Sequence[Member], draw: Draw) -> Member | None:
 
 
 def steps_at_work(found: Sequence[Member]) -> list[str]:
-    """The steps whose processes are among these, in the order of the specification."""
+    """The steps whose processes a step server forked, in the order of the specification."""
     names = set()
     for member in found:
         if member.kind == STEP:
@@ -89,8 +90,8 @@ def kind_of(command: Sequence[str], parent: Sequence[str]) -> str:
     for text, kind in _KNOWN.items():
         if text in line:
             return kind
-    # A process that has set its title has it as its only argument.
-    arguments = line.split() if len(command) <= 1 else list(command)
+    # A process that has set its title has it as its only argument that is not empty.
+    arguments = line.split() if not any(command[1:]) else list(command)
     words = [PurePath(word).name for word in arguments if word != "-m"]
     program = dropwhile(lambda word: word.startswith(_INTERPRETERS), words)
     # What follows an option may be the name of a file, which differs from run to run.
