@@ -35,19 +35,26 @@ def time_limit(step: str) -> Iterator[None]:
         PipelineError: the time was up.
     """
     seconds = STEP_BY_NAME[step].timeout_seconds
+    time_is_up = PipelineError(
+        f"{step} took longer than {seconds:g} s and was stopped",
+        "read the step's log, or raise its time-out",
+        retryable=True,
+    )
+    raised: list[PipelineError] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
-        raise PipelineError(
-            f"{step} took longer than {seconds:g} s and was stopped",
-            "read the step's log, or raise its time-out",
-            retryable=True,
-        )
+        raised.append(time_is_up)
+        raise time_is_up
 
     before = signal.signal(signal.SIGALRM, stop)
     # Again and again: dagster-dbt drops an error that is raised while it reads a line of dbt's.
     signal.setitimer(signal.ITIMER_REAL, seconds, REPEAT_SECONDS)
     try:
         yield
+    except Exception as error:
+        if raised:  # DuckDB raises an error of its own in its place
+            raise time_is_up from error
+        raise
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
