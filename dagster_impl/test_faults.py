@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -13,7 +14,7 @@ import pytest
 from client import Run
 from ecommerce_pipeline.context import RunSettings
 from ecommerce_pipeline.datasets import load_dataset
-from ecommerce_pipeline.harness.variant import started
+from ecommerce_pipeline.harness.variant import STEP_SERVER, forms, started
 from ecommerce_pipeline.interval import days, parse_day
 from ecommerce_pipeline.interval_run import SUCCESS, IntervalRun
 from ecommerce_pipeline.run_directory import RunDirectory
@@ -30,12 +31,11 @@ from pipeline_verification.harness.fault_injection import (
     seconds_until,
     wait_for,
 )
-from run import CODE_SERVER, Dagster
+from run import CODE_SERVER, HERE, Dagster
 
 ITSELF = "itself"
-SLOW_START_SECONDS = (
-    15.0  # by then daemon and webserver have noticed that the code server does not answer
-)
+# By then daemon and webserver have noticed that the code server does not answer.
+SLOW_START_SECONDS = 15.0
 RESUMED = "python dagster_impl/run.py --resume"
 EVENTS = """query ($id: ID!) {
   answer: runOrError(runId: $id) { ... on Run { eventConnection { events {
@@ -59,6 +59,32 @@ class InterruptedDagster(InterruptedRun[Dagster]):
     def has_failed(self, run_id: str) -> bool:
         """Whether the API shows the run as failed."""
         return bool(self.shown(run_id)["status"] == "FAILURE")
+
+    def frozen_step(self, step: str) -> AbstractContextManager[psutil.Process]:
+        """Wait until a step of the day runs, and suspend what works for it, for the block."""
+        if self.variant.form == STEP_SERVER:
+            return super().frozen_step(step)
+        return self._frozen_worker(step)
+
+    @contextmanager
+    def _frozen_worker(self, step: str) -> Iterator[psutil.Process]:
+        worker = wait_for(lambda: self._worker(step), f"{step} to run")
+        worker.suspend()
+        try:
+            yield worker
+        finally:
+            with suppress(psutil.NoSuchProcess):
+                worker.resume()
+
+    def _worker(self, step: str) -> psutil.Process | None:
+        """The process of a Python step, or the dbt that a dbt step has started."""
+        with suppress(ValueError, IndexError, psutil.NoSuchProcess):  # it has not begun
+            newest = self.variant.client.runs(steps=False)[-1]["runId"]
+            process = self.step_process(newest, step)
+            if not step.startswith("dbt"):
+                return process
+            return next((p for p in process.children() if "--selector" in p.cmdline()), None)
+        return None
 
     def process(self, run_id: str, message: str) -> psutil.Process:
         """The process whose id Dagster records with such a message."""
@@ -103,9 +129,16 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> InterruptedDay:
     return InterruptedDay.prepare(tmp_path_factory.mktemp("day"))
 
 
+@pytest.fixture(params=forms(HERE))
+def variant(request: pytest.FixtureRequest) -> Dagster:
+    return Dagster(request.param)
+
+
 @pytest.fixture
-def interrupted(day: InterruptedDay, tmp_path: Path) -> Iterator[InterruptedDagster]:
-    with InterruptedDagster.started(Dagster(), day, tmp_path / "run") as run:
+def interrupted(
+    variant: Dagster, day: InterruptedDay, tmp_path: Path
+) -> Iterator[InterruptedDagster]:
+    with InterruptedDagster.started(variant, day, tmp_path / "run") as run:
         yield run
 
 
@@ -130,10 +163,11 @@ def test_a_killed_run_is_resumed(interrupted: InterruptedDagster) -> None:
     """Its steps end with it; the code server detects that, and a second run resumes there."""
     step = "dbt_run_staging"
     run_id = interrupted.launch()
-    with interrupted.frozen_step(step):
+    with interrupted.frozen_step(step) as worker:
         orphan = interrupted.step_process(run_id, step)
         moment = kill([interrupted.run_process(run_id)])
         wait_for(lambda: has_ended(orphan), "the step to end with its run", 10)
+        wait_for(lambda: has_ended(worker), "what works for the step to end with it", 10)
     detected = seconds_until(lambda: interrupted.has_failed(run_id), 60, since=moment)
     interrupted.end(run_id, Fault("the run's process", step, detected, ITSELF))
     assert detected is not None
@@ -191,7 +225,7 @@ def test_after_a_power_cut_the_interval_is_run_again(interrupted: InterruptedDag
     assert (interval_run.state, interrupted.shown(run_id)["status"]) == (SUCCESS, "CANCELED")
 
 
-def test_a_backfill_run_twice_leaves_the_same_tables(tmp_path: Path) -> None:
+def test_a_backfill_run_twice_leaves_the_same_tables(variant: Dagster, tmp_path: Path) -> None:
     """From an empty warehouse no day overwrites another, and a second backfill changes no table."""
     week = list(days(parse_day(DAYS[0]), 7))
     control, run = RunDirectory(tmp_path / "control"), RunDirectory(tmp_path / "run")
@@ -201,7 +235,7 @@ def test_a_backfill_run_twice_leaves_the_same_tables(tmp_path: Path) -> None:
     undisturbed = run_control(control.path, *map(str, week))
     assert undisturbed.returncode == 0, undisturbed.stderr
     settings = RunSettings(run=run, source_url=f"sqlite:///{run.source_file}")
-    with started(Dagster(), settings) as variant:
+    with started(variant, settings):
         for _ in range(2):
             runs = variant.backfill(week)
             assert [done.state for done in runs] == [SUCCESS] * 7
