@@ -25,6 +25,25 @@ BY_ITS_RESTART = "itself: the task went on, the service manager started the API 
 class InterruptedAirflow(InterruptedRun[Airflow]):
     """How Airflow's processes are found, and how its API shows a failure."""
 
+    def frozen_step(self, step: str) -> AbstractContextManager[psutil.Process]:
+        """Suspend the step's process: dbt with the warehouse open, or the task itself."""
+        if self.variant.form == STEP_SERVER:
+            return super().frozen_step(step)
+        return suspended(lambda: self.process_at_work(step), f"{step} to work")
+
+    def process_at_work(self, step: str) -> psutil.Process | None:
+        """The process that does a step natively, once it is at work; None before."""
+        if step in EXTRACT_STEPS:
+            dag_run = self.variant.trigger_path(self.day.interval)
+            instance = self.instance(dag_run, step)
+            return self.task_process(instance) if instance["state"] == "running" else None
+        for process in self.service("scheduler").children(recursive=True):
+            with suppress(psutil.Error):
+                files = {file.path for file in process.open_files()}
+                if str(self.run.warehouse) in files and "pipeline-dbt" in str(process.cmdline()):
+                    return process
+        return None
+
     def task_process(self, instance: dict[str, Any]) -> psutil.Process:
         """The process that runs a task instance; its title is the instance's id."""
         title = f"airflow worker -- {instance['id']}"

@@ -17,6 +17,7 @@ from ecommerce_pipeline.specification import STEP_NAMES
 POLL_SECONDS = 0.2
 BUSY_SECONDS = 60.0
 SETTLE_SECONDS = 20.0
+PAGE = 200  # the server's limit for one answer
 STATES = {"COMPLETED": SUCCESS, "FAILED": FAILED, "CRASHED": FAILED, "CANCELLED": SKIPPED}
 
 Json = Mapping[str, Any]
@@ -100,20 +101,30 @@ class PrefectApi:
         )
 
     def _task_runs(self, flow_run: Json) -> list[Json]:
-        """The flow run's task runs, once they have reached the server."""
+        """The task runs of the flow run's steps, once they have reached the server."""
         # Task runs are recorded from events, asynchronously: the last of them and their final
         # states arrive after the flow run has ended.
-        body = {"flow_runs": {"id": {"any_": [flow_run["id"]]}}}
         expected = set(STEP_NAMES) if flow_run["state_type"] == "COMPLETED" else set()
         task_runs: list[Json] = []
 
         def are_complete() -> bool:
-            task_runs[:] = self._request("POST", "/task_runs/filter", body)
+            task_runs[:] = self._step_task_runs(flow_run["id"])
             ended = all(run["state_type"] in STATES for run in task_runs)
             return ended and {_step_name(run) for run in task_runs} >= expected
 
         wait_until(are_complete, timeout_seconds=SETTLE_SECONDS, poll_seconds=POLL_SECONDS)
         return task_runs
+
+    def _step_task_runs(self, flow_run_id: str) -> list[Json]:
+        """The task runs that the flow started itself; dbt's nodes have a step's as parent."""
+        found: list[Json] = []
+        of_flow_run = {"flow_runs": {"id": {"any_": [flow_run_id]}}, "limit": PAGE}
+        while True:
+            body = {**of_flow_run, "offset": len(found)}
+            page = self._request("POST", "/task_runs/filter", body)
+            found += page
+            if len(page) < PAGE:
+                return [run for run in found if not run["task_inputs"].get("__parents__")]
 
     def _request(self, method: str, path: str, body: Json | None = None) -> Any:  # noqa: ANN401
         """Send a request, and retry it while the server's database is locked (status 503)."""

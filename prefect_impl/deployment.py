@@ -44,6 +44,7 @@ HERE = Path(__file__).parent
 DEPLOYED_RUNS = {"prefect.resource.role": "deployment"}
 HEARTBEAT = "prefect.flow-run.heartbeat"
 ENDS = [f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Crashed", "Cancelled")]
+SCHEDULE_AGAIN = {"state": "SCHEDULED", "name": "AwaitingRetry"}
 PENDING_SECONDS = 60  # a flow run starts within seconds of being claimed by the worker
 SILENCE_SECONDS = 90  # three of Prefect's shortest heartbeats; one may be late on a busy machine
 
@@ -91,55 +92,60 @@ def _make_automations() -> None:
     """
     # A worker reports the death of its flow run. When the worker died as well, only the missing
     # heartbeats show it; Prefect itself would leave the run Running for ever.
-    _replace(
+    _when_missing(
         name="crash-silent-runs",
         description="A run whose heartbeats stopped has lost its process and its worker.",
-        trigger={
-            "type": "event",
-            "posture": "Proactive",
-            "match_related": DEPLOYED_RUNS,
-            "for_each": ["prefect.resource.id"],
-            "after": [HEARTBEAT],
-            "expect": [HEARTBEAT, *ENDS],
-            "within": SILENCE_SECONDS,
-        },
-        actions=[{"type": "change-flow-run-state", "state": "CRASHED", "message": "No heartbeats"}],
+        after=HEARTBEAT,
+        expect=[HEARTBEAT, *ENDS],
+        within=SILENCE_SECONDS,
+        then={"state": "CRASHED", "message": "No heartbeats"},
     )
     # A worker that dies between the claim and the start leaves the run Pending for ever.
-    _replace(
+    _when_missing(
         name="schedule-pending-runs-again",
         description="A run that did not start after a worker had claimed it has lost that worker.",
-        trigger={
-            "type": "event",
-            "posture": "Proactive",
-            "match_related": DEPLOYED_RUNS,
-            "for_each": ["prefect.resource.id"],
-            "after": ["prefect.flow-run.Pending"],
-            "expect": ["prefect.flow-run.Running", *ENDS],
-            "within": PENDING_SECONDS,
-        },
-        actions=[{"type": "change-flow-run-state", "state": "SCHEDULED", "name": "AwaitingRetry"}],
+        after="prefect.flow-run.Pending",
+        expect=["prefect.flow-run.Running", *ENDS],
+        within=PENDING_SECONDS,
+        then=SCHEDULE_AGAIN,
     )
     _replace(
         name="resume-crashed-runs",
         description=f"A crashed run resumes where it stopped, at most {MAX_ATTEMPTS - 1} times.",
         trigger={
-            "type": "event",
             "posture": "Reactive",
             "match": {"prefect.run-count": [str(count) for count in range(1, MAX_ATTEMPTS)]},
-            "match_related": DEPLOYED_RUNS,
-            "for_each": ["prefect.resource.id"],
             "expect": ["prefect.flow-run.Crashed"],
         },
-        actions=[{"type": "change-flow-run-state", "state": "SCHEDULED", "name": "AwaitingRetry"}],
+        then=SCHEDULE_AGAIN,
     )
 
 
-def _replace(name: str, **fields: object) -> None:
+def _when_missing(
+    *, name: str, description: str, after: str, expect: list[str], within: int, then: dict[str, str]
+) -> None:
+    """Change the state of a run when no expected event follows another one in so many seconds."""
+    trigger = {"posture": "Proactive", "after": [after], "expect": expect, "within": within}
+    _replace(name, description, trigger, then)
+
+
+def _replace(name: str, description: str, trigger: dict[str, Any], then: dict[str, str]) -> None:
+    """Replace an automation that changes the state of deployed runs, each by its own events."""
+    automation = {
+        "name": name,
+        "description": description,
+        "trigger": {
+            "type": "event",
+            "match_related": DEPLOYED_RUNS,
+            "for_each": ["prefect.resource.id"],
+            **trigger,
+        },
+        "actions": [{"type": "change-flow-run-state", **then}],
+    }
     with get_client(sync_client=True) as client:
         for existing in client.read_automations_by_name(name):
             client.delete_automation(existing.id)
-    Automation.model_validate({"name": name, **fields}).create()
+    Automation.model_validate(automation).create()
 
 
 def _deploy(entrypoint: str, name: str, schedule: Schedule | None = None) -> None:

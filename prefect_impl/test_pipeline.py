@@ -1,4 +1,4 @@
-"""The flow under Prefect's test harness: its own server, real steps, real data."""
+"""The flows under Prefect's test harness: its own server, real steps, real data."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from multiprocessing import resource_tracker
 from operator import attrgetter
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import httpx
 import psutil
 import pytest
-from prefect import flow
+from prefect import Flow, flow, unmapped
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
@@ -30,7 +33,8 @@ from sqlalchemy import make_url
 
 import deployment
 import noop
-import pipeline as module
+import pipeline as native
+import pipeline_step_server
 from constants import (
     PIPELINE_DEPLOYMENT,
     PIPELINE_FLOW,
@@ -42,22 +46,16 @@ from ecommerce_pipeline.context import RunSettings
 from ecommerce_pipeline.datasets import load_dataset
 from ecommerce_pipeline.execution import step_server
 from ecommerce_pipeline.execution.processes import free_port, wait_until
-from ecommerce_pipeline.harness.variant import NO_OP
+from ecommerce_pipeline.harness.variant import NATIVE, NO_OP, STEP_SERVER
 from ecommerce_pipeline.interval import DataInterval, parse_day
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.specification import EXTRACT_STEPS, STEP_NAMES, STEPS
 from ecommerce_pipeline.storage import journal
 from ecommerce_pipeline.storage.journal import JournalEntry
-from pipeline import (
-    backfill,
-    interval_of,
-    notify_failure,
-    pipeline,
-    step_context,
-    task_options,
-)
+from pipeline import notify_failure
 from pipeline_verification.harness.control import advance_source, fill_source
 from run import Prefect, prefect_environment
+from settings import data_interval, step_context
 
 FIRST_DAY, SECOND_DAY, NO_OP_DAY = "2025-01-01", "2025-01-02", "2025-01-03"
 TERMINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
@@ -66,6 +64,7 @@ TERMINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 @pytest.fixture(scope="module", autouse=True)
 def server() -> Iterator[None]:
     """A Prefect server with an empty database, and a step server with dbt imported."""
+    resource_tracker.ensure_running()  # of Python, for dbt's semaphores; it ends with the tests
     before = set(psutil.Process().children(recursive=True))
     with (
         pytest.MonkeyPatch.context() as environment,
@@ -77,15 +76,21 @@ def server() -> Iterator[None]:
     assert set(psutil.Process().children(recursive=True)) <= before
 
 
+@pytest.fixture(scope="module", params=[NATIVE, STEP_SERVER])
+def flows(request: pytest.FixtureRequest) -> ModuleType:
+    """The module of a form of the pipeline."""
+    return {NATIVE: native, STEP_SERVER: pipeline_step_server}[request.param]
+
+
 @pytest.fixture(scope="module")
-def first_day(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+def first_day(flows: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     """A folder after the first day's run; its source is at the end of the second."""
     run = RunDirectory(tmp_path_factory.mktemp("first-day"))
     url = f"sqlite:///{run.source_file}"
     fill_source(url, load_dataset("synthetic"), FIRST_DAY)
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("PIPELINE_RUN_DIR", str(run.path))
-        pipeline(FIRST_DAY)
+        flows.pipeline(FIRST_DAY)
     advance_source(url, load_dataset("synthetic"), SECOND_DAY)
     return run
 
@@ -106,7 +111,12 @@ def last_flow_run(name: str) -> FlowRun:
 
 
 def task_runs(flow_run: FlowRun) -> list[TaskRun]:
-    """The flow run's task runs, once their last states have reached the server."""
+    """The task runs of the flow run's steps, once their last states have reached the server."""
+    return [run for run in all_task_runs(flow_run) if "__parents__" not in run.task_inputs]
+
+
+def all_task_runs(flow_run: FlowRun) -> list[TaskRun]:
+    """The flow run's task runs, those of dbt's nodes included."""
     of_flow_run = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run.id]))
     with get_client(sync_client=True) as client:
         found: list[TaskRun] = []
@@ -119,7 +129,7 @@ def task_runs(flow_run: FlowRun) -> list[TaskRun]:
     return sorted(found, key=attrgetter("start_time"))
 
 
-def retry(flow_run: FlowRun) -> None:
+def retry(pipeline: Flow[..., Any], flow_run: FlowRun) -> None:
     """What ``prefect flow-run retry --entrypoint pipeline.py:pipeline`` does."""
     with get_client(sync_client=True) as client:
         client.set_flow_run_state(flow_run.id, Scheduled(), force=True)
@@ -170,23 +180,49 @@ def test_the_artifacts_are_a_table_of_rows_and_a_report(first_day: RunDirectory)
     assert first_day.dashboard.as_uri() in str(artifacts["report"].data)
 
 
-def test_each_task_takes_its_numbers_from_the_specification() -> None:
+def test_each_node_of_dbt_is_a_task_run_of_its_step(
+    flows: ModuleType, first_day: RunDirectory
+) -> None:
+    """In the native form dbt's nodes are task runs, each with its step's task run as parent."""
+    found = all_task_runs(last_flow_run(FIRST_DAY))
+    steps = {
+        str(run.id): run.name.split()[0] for run in found if "__parents__" not in run.task_inputs
+    }
+    nodes = {run.name: run for run in found if "__parents__" in run.task_inputs}
+    if flows is pipeline_step_server:
+        assert not nodes
+        return
+    assert {run.state_name for run in nodes.values()} == {"Completed"}
+    for name, step in {
+        "model stg_orders": "dbt_run_staging",
+        "test raw_order_status_is_known": "dbt_test_staging",
+        "snapshot snap_customers": "dbt_snapshot",
+        "model fct_orders": "dbt_run_marts",
+        "test item_count_is_not_negative": "dbt_test_marts",
+    }.items():
+        (parent,) = nodes[name].task_inputs["__parents__"]
+        assert steps[str(parent.id)] == step
+
+
+def test_each_task_takes_its_numbers_from_the_specification(flows: ModuleType) -> None:
     """Retries, delays and the time-out of every task are those of its step."""
     for step in STEPS:
-        task = module.run.with_options(**task_options(step.name))
+        task = flows.run_step.with_options(**flows.task_options(step.name))
         assert (task.name, task.retries) == (step.name, step.retries)
         assert task.retry_delay_seconds == [
             step.retry_delay_seconds * 2**attempt for attempt in range(step.retries)
         ]
-        assert task.timeout_seconds == step.timeout_seconds + module.GRACE_SECONDS
+        # The step server's own time-out comes first.
+        later = pipeline_step_server.GRACE_SECONDS if flows is pipeline_step_server else 0
+        assert task.timeout_seconds == step.timeout_seconds + later
 
 
-def test_a_failed_staging_test_stops_the_marts(run: RunDirectory) -> None:
+def test_a_failed_staging_test_stops_the_marts(flows: ModuleType, run: RunDirectory) -> None:
     """A bad row fails the gate at once: no later task, the old published copy, one message."""
     break_a_row(run)
     published = run.published.resolve()
     messages = len(run.notifications.read_text().splitlines())
-    assert pipeline(SECOND_DAY, return_state=True).is_failed()
+    assert flows.pipeline(SECOND_DAY, return_state=True).is_failed()
     last = task_runs(last_flow_run(SECOND_DAY))[-1]
     assert last.name == f"dbt_test_staging {SECOND_DAY}"
     assert (last.state_name, last.run_count) == ("Failed", 1)
@@ -206,11 +242,11 @@ def test_only_a_crash_that_is_not_resumed_notifies(
     run.notifications.unlink()
     failed_before(run)
     with get_client(sync_client=True) as client:
-        submitted = client.create_flow_run(pipeline, parameters={"interval": SECOND_DAY})
+        submitted = client.create_flow_run(native.pipeline, parameters={"interval": SECOND_DAY})
         for _ in range(run_count):
             client.set_flow_run_state(submitted.id, Running(), force=True)
             client.set_flow_run_state(submitted.id, Scheduled(), force=True)
-    notify_failure(pipeline, submitted, Crashed(message="The process died."))
+    notify_failure(native.pipeline, submitted, Crashed(message="The process died."))
     sent = run.notifications.read_text().splitlines() if run.notifications.exists() else []
     assert len(sent) == messages
     assert "an earlier run" not in str(sent)
@@ -224,32 +260,32 @@ def failed_before(run: RunDirectory) -> None:
 
 
 def test_an_unreachable_source_is_tried_again(
-    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+    flows: ModuleType, run: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An unreachable source is tried three times in all before the run fails."""
     url = f"postgresql://reader@127.0.0.1:{free_port()}/shop"
     monkeypatch.setenv("PIPELINE_SOURCE_URL", url)
-    assert pipeline(SECOND_DAY, return_state=True).is_failed()
+    assert flows.pipeline(SECOND_DAY, return_state=True).is_failed()
     (only,) = task_runs(last_flow_run(SECOND_DAY))
     assert (only.name, only.run_count) == (f"check_source_freshness {SECOND_DAY}", 3)
 
 
-def test_a_resumed_run_skips_what_is_done(run: RunDirectory) -> None:
+def test_a_resumed_run_skips_what_is_done(flows: ModuleType, run: RunDirectory) -> None:
     """Retried, a failed flow run does again only the step that failed and those after it."""
     shutil.rmtree(run.dashboard.parent)
     run.dashboard.parent.write_text("a file where a folder belongs")
-    assert pipeline(SECOND_DAY, return_state=True).is_failed()
+    assert flows.pipeline(SECOND_DAY, return_state=True).is_failed()
     before = len(steps_run(run))
     run.dashboard.parent.unlink()
-    retry(last_flow_run(SECOND_DAY))
+    retry(flows.pipeline, last_flow_run(SECOND_DAY))
     assert last_flow_run(SECOND_DAY).state_name == "Completed"
     assert steps_run(run)[before:] == ["refresh_dashboard", "notify_slack"]
 
 
-def test_a_new_run_of_an_interval_skips_nothing(run: RunDirectory) -> None:
+def test_a_new_run_of_an_interval_skips_nothing(flows: ModuleType, run: RunDirectory) -> None:
     """The cache is the flow run's own: a second run of an interval extracts again."""
     context = step_context(DataInterval.parse(SECOND_DAY))
-    extract = module.run.with_options(**task_options("extract_orders"))
+    extract = flows.run_step.with_options(**flows.task_options("extract_orders"))
 
     @flow
     def extraction() -> None:
@@ -268,28 +304,40 @@ def step_processes() -> set[psutil.Process]:
     return {child for server in servers for child in server.children()}
 
 
+@pytest.mark.parametrize("mapped", [False, True])
 def test_a_task_that_takes_too_long_leaves_no_process(
-    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+    flows: ModuleType, run: RunDirectory, monkeypatch: pytest.MonkeyPatch, mapped: bool
 ) -> None:
-    """Prefect's own time-out ends the step's process before the task is tried again."""
-    step = "check_source_freshness"
-    hasty = module.run.with_options(**task_options(step) | {"timeout_seconds": 1, "retries": 0})
+    """Prefect's own time-out ends a step that waits for its source, and notes the attempt."""
+    step = "extract_orders"
+    options = {**flows.task_options(step), "timeout_seconds": 1, "retries": 0}
+    hasty = flows.run_step.with_options(**options)
+    context = step_context(DataInterval.parse(SECOND_DAY))
 
     @flow
-    def check() -> str | None:
-        return hasty(step, step_context(DataInterval.parse(SECOND_DAY)), return_state=True).name
+    def extract() -> str | None:
+        if mapped:
+            (future,) = hasty.map([step], unmapped(context))
+            future.wait()
+            return str(future.state.name)
+        return hasty(step, context, return_state=True).name
 
     before = step_processes()
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"postgresql://reader@127.0.0.1:{silent.getsockname()[1]}/shop?connect_timeout=600"
         monkeypatch.setenv("PIPELINE_SOURCE_URL", url)
-        assert check() == "TimedOut"
+        context = step_context(DataInterval.parse(SECOND_DAY))
+        assert extract() == "TimedOut"
         assert step_processes() <= before
+    (entry,) = journal.read(run, DataInterval.parse(SECOND_DAY))
+    assert (entry.step, entry.outcome) == (step, "failed")
 
 
-def test_a_backfill_runs_each_day_as_a_flow_run_of_its_own(run: RunDirectory) -> None:
+def test_a_backfill_runs_each_day_as_a_flow_run_of_its_own(
+    flows: ModuleType, run: RunDirectory
+) -> None:
     """The days are subflow runs, oldest first, under one run that names the range."""
-    backfill(parse_day(FIRST_DAY), parse_day(SECOND_DAY))
+    flows.backfill(parse_day(FIRST_DAY), parse_day(SECOND_DAY))
     parent = last_flow_run(f"{FIRST_DAY} to {SECOND_DAY}")
     of_parent = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[parent.id]))
     with get_client(sync_client=True) as client:
@@ -302,13 +350,13 @@ def test_a_backfill_runs_each_day_as_a_flow_run_of_its_own(run: RunDirectory) ->
 def test_a_scheduled_run_processes_the_day_before() -> None:
     """Without an interval, a run takes the UTC day before the one for which it was scheduled."""
     due = datetime(2025, 3, 1, 6, tzinfo=UTC)
-    assert interval_of(None, due) == DataInterval.parse("2025-02-28")
-    assert interval_of("2025-01-31", due) == DataInterval.parse("2025-01-31")
+    assert data_interval(None, due) == DataInterval.parse("2025-02-28")
+    assert data_interval("2025-01-31", due) == DataInterval.parse("2025-01-31")
 
 
-def test_an_invalid_interval_is_refused_in_one_line(run: RunDirectory) -> None:
+def test_an_invalid_interval_is_refused_in_one_line(flows: ModuleType, run: RunDirectory) -> None:
     """A malformed interval fails the run before any step, saying how to write one."""
-    state = pipeline("2025-13-99", return_state=True)
+    state = flows.pipeline("2025-13-99", return_state=True)
     assert state.is_failed()
     assert "'2025-13-99' is not a calendar date; write it as YYYY-MM-DD" in str(state.message)
     assert steps_run(run) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,7 +33,7 @@ def waiting_for(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> Prefect:
     monkeypatch.setattr(run, "RESUME_SECONDS", 0.05)
     prefect = Prefect()
     prefect.api = server  # type: ignore[assignment]  # what of it the wait uses
-    prefect._logs = "logs"  # type: ignore[assignment]
+    prefect._logs = Path("logs")
     return prefect
 
 

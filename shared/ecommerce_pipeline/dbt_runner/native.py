@@ -12,7 +12,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ecommerce_pipeline import steps
@@ -38,10 +38,12 @@ class DbtAttempt:
         target: the folder in which dbt writes its artifacts.
         exit_code: dbt's, where it runs in a process of its own and the tool tells; negative where
             a signal ended it.
+        result: the step's result, once the attempt has succeeded.
     """
 
     target: Path
     exit_code: int | None = None
+    result: StepResult = field(default_factory=StepResult)
 
 
 def arguments(step: str) -> list[str]:
@@ -92,7 +94,7 @@ def attempt(step: str, context: StepContext) -> Iterator[DbtAttempt]:
         except Exception as error:
             explain(step, context, dbt, error)
             raise
-        this.result = step_result(step, context, dbt)
+        this.result = dbt.result = step_result(step, context, dbt)
 
 
 def explain(step: str, context: StepContext, dbt: DbtAttempt, error: Exception) -> None:

@@ -106,7 +106,7 @@ def invoke(
     if state := partial_parse_state(project):
         arguments += ["--partial-parse-file-path", str(state)]
     # The warehouse's path in profiles.yml is relative to the working directory; see WAREHOUSE_PATH.
-    with contextlib.chdir(folder), _stated_environment(), _leaving_nothing_open():
+    with contextlib.chdir(folder), _stated_environment(), leaving_nothing_open():
         from dbt.cli.main import dbtRunner  # reads the environment, and a file .env into it
 
         return dbtRunner(manifest=manifest).invoke(arguments)
@@ -134,7 +134,7 @@ def _stated_environment() -> Iterator[None]:
 
 
 @contextmanager
-def _leaving_nothing_open() -> Iterator[None]:
+def leaving_nothing_open() -> Iterator[None]:
     """After the block, close dbt's log file and free the semaphores of its adapter.
 
     dbt expects its process to end after a command, and releases neither.

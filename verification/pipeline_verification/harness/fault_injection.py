@@ -25,7 +25,7 @@ from ecommerce_pipeline.execution import step_server
 from ecommerce_pipeline.execution.processes import wait_until
 from ecommerce_pipeline.files.atomic import atomic_file
 from ecommerce_pipeline.harness.services import Service
-from ecommerce_pipeline.harness.variant import Variant, started
+from ecommerce_pipeline.harness.variant import NATIVE, Variant, started
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.interval_run import SUCCESS
 from ecommerce_pipeline.run_directory import RunDirectory
@@ -185,7 +185,8 @@ class InterruptedRun(Generic[V]):
             AssertionError: they are not; the message lists the differences.
         """
         differences = self.differences()
-        write_result(self.variant.name, replace(fault, equal=not differences))
+        form = "" if self.variant.form == NATIVE else f"-{self.variant.form}"
+        write_result(f"{self.variant.name}{form}", replace(fault, equal=not differences))
         if differences:
             raise AssertionError(report(differences))
 
@@ -283,7 +284,12 @@ def seconds_until(
 
 
 def write_result(variant: str, fault: Fault) -> None:
-    """Write the fault to ``benchmarks/results/faults-<variant>.json``, replacing an earlier one."""
+    """Write the fault to ``benchmarks/results/faults-<variant>.json``, replacing an earlier one.
+
+    Args:
+        variant: the variant's name, and its form unless it is the native one.
+        fault: what was measured.
+    """
     file = ROOT / "benchmarks" / "results" / f"faults-{variant}.json"
     earlier = json.loads(file.read_text())["faults"] if file.exists() else []
     faults = {(entry["killed"], entry["during"]): entry for entry in earlier}

@@ -160,12 +160,14 @@ class ToolKills:
     def _recover(self, variant: RemoteVariant, day: Future[IntervalRun], hit: Hit) -> Recovery:
         """Wait for the day's end, and trigger it again as long as it failed.
 
-        A tool that hangs is started again, as a person would do.
+        A tool that hangs, or that fails every time, is started again once, as a person would do.
         """
         problems: list[str] = []
         reasons: list[str] = []
         restarted = False
-        for triggers in range(1, MAX_TRIGGERS + 1):
+        for triggers in range(1, 2 * MAX_TRIGGERS + 1):
+            if triggers > 1:
+                day = self._trigger(variant)
             try:
                 ended = day.result(STUCK_SECONDS)
             except FutureTimeoutError:
@@ -183,8 +185,8 @@ class ToolKills:
                     by = outcome.RESTARTED if restarted else by
                     return Recovery(by, triggers, problems + self._steps_left(variant, hit))
                 reasons.append(f"trigger {triggers} ended as {ended.tool_state}")
-            if triggers < MAX_TRIGGERS:
-                day = self._trigger(variant)
+            if triggers == MAX_TRIGGERS and not restarted:
+                variant, restarted = self._restarted(), True
         return Recovery(outcome.NOT_RECOVERED, triggers, problems + reasons)
 
     def _restarted(self) -> RemoteVariant:

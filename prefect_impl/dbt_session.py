@@ -1,0 +1,81 @@
+"""Running dbt in the process of a flow run: its settings, its warehouse, and an end in time."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ecommerce_pipeline.context import StepContext
+from ecommerce_pipeline.dbt_runner import native
+from ecommerce_pipeline.dbt_runner.manifest import WAREHOUSE_VARIABLE
+from ecommerce_pipeline.dbt_runner.runner import leaving_nothing_open
+from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.specification import STEP_BY_NAME
+from ecommerce_pipeline.storage import warehouse
+
+# So long before Prefect's time-out dbt's queries are cancelled, and dbt ends by itself. Prefect's
+# own would end the call only, and leave dbt's threads at work on the warehouse.
+GRACE_SECONDS = 30.0
+POLL_SECONDS = 0.1
+
+
+@contextmanager
+def dbt_session(step: str, context: StepContext) -> Iterator[None]:
+    """For the block, in which a task runs the step's dbt command in this process.
+
+    Raises:
+        PipelineError: the warehouse stays locked, or dbt took too long and was stopped.
+    """
+    os.environ.update(native.environment(context))  # read by dbt, and by the runner's settings
+    seconds = STEP_BY_NAME[step].timeout_seconds - GRACE_SECONDS
+    # dbt closes its connection after each node. With ours open the process keeps the file's lock
+    # between two nodes, and dbt need not open the file for every one.
+    file = Path(os.environ[WAREHOUSE_VARIABLE])
+    with leaving_nothing_open(), warehouse.connect(file), dbt_time_out(step, seconds):
+        yield
+
+
+@contextmanager
+def dbt_time_out(step: str, seconds: float) -> Iterator[None]:
+    """For the block, in which dbt runs, cancel all its queries once it has taken too long.
+
+    Raises:
+        PipelineError: it took too long, and failed.
+    """
+    has_ended = threading.Event()
+    is_late = threading.Event()
+
+    def watch() -> None:
+        if not has_ended.wait(seconds):
+            is_late.set()
+        while is_late.is_set() and not has_ended.wait(POLL_SECONDS):  # each node has its own query
+            cancel_queries()
+
+    watcher = threading.Thread(target=watch, name="dbt-time-out", daemon=True)
+    watcher.start()
+    try:
+        yield
+    except Exception as error:
+        if is_late.is_set():
+            raise PipelineError(
+                f"{step} took longer than {seconds:g} s and was stopped",
+                "find out what it waited for, or raise the step's time-out",
+                retryable=True,
+            ) from error
+        raise
+    finally:
+        has_ended.set()
+        watcher.join()
+
+
+def cancel_queries() -> None:
+    """Interrupt what dbt's open connections do; dbt closes each of them then."""
+    from dbt.adapters.factory import FACTORY
+
+    adapters: dict[str, Any] = dict(FACTORY.adapters)
+    for adapter in adapters.values():
+        adapter.cancel_open_connections()
