@@ -211,9 +211,22 @@ def frozen_step(run: RunDirectory, interval: DataInterval, step: str) -> Iterato
     Raises:
         TimeoutError: the step did not start in time, or ended too soon to be suspended.
     """
-    # A suspended step cannot finish between its discovery and the kill of the test.
     log = run.step_log(step, interval)
-    process = wait_for(lambda: _writer_of(log), f"{step} to run")
+    with suspended(lambda: _writer_of(log), f"{step} to run") as process:
+        yield process
+
+
+@contextmanager
+def suspended(find: Callable[[], psutil.Process | None], what: str) -> Iterator[psutil.Process]:
+    """Wait until a process is found, and suspend it (SIGSTOP) for the block.
+
+    The process is resumed after the block, if it still exists.
+
+    Raises:
+        TimeoutError: it was not found in time; the message says what was waited for.
+    """
+    # A suspended step cannot finish between its discovery and the kill of the test.
+    process = wait_for(find, what)
     process.suspend()
     try:
         yield process
