@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from ecommerce_pipeline.context import RunSettings
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution.environment import stated_environment
 from ecommerce_pipeline.harness.command_line import main
-from ecommerce_pipeline.harness.variant import NATIVE, pipeline_file
+from ecommerce_pipeline.harness.variant import NATIVE, pipeline_file, shared_step_server
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.interval_run import FAILED, RUNNING, IntervalRun, interval_run_from_json
 from ecommerce_pipeline.specification import longest_run_seconds
@@ -25,7 +26,7 @@ HERE = Path(__file__).parent
 
 
 class Cron:
-    """The control: no services; the pipeline writes the record to disk."""
+    """The control: the pipeline writes the record to disk; only one form has a service."""
 
     name = "cron"
     packages: Sequence[str] = ("tenacity",)
@@ -34,10 +35,13 @@ class Cron:
     def __init__(self, form: str = NATIVE) -> None:
         self.form = form
         self._pipeline = pipeline_file(HERE, form)
+        self._stack = ExitStack()
+        self._server: Mapping[str, str] = {}
 
     def start(self, settings: RunSettings) -> None:
-        """Remember the settings; there is nothing to start."""
+        """Remember the settings; there is nothing to start but the step server of that form."""
         self._settings = settings
+        self._server = self._stack.enter_context(shared_step_server(self.form))
 
     def run_interval(self, interval: DataInterval) -> IntervalRun:
         """Start the pipeline for one interval and wait for it."""
@@ -59,7 +63,11 @@ class Cron:
         with log.open("ab") as output:
             command = [sys.executable, str(self._pipeline), *map(str, intervals)]
             limit = longest_run_seconds(len(intervals))
-            environment = {**stated_environment(), **self._settings.to_environment()}
+            environment = {
+                **stated_environment(),
+                **self._settings.to_environment(),
+                **self._server,
+            }
             try:
                 subprocess.run(
                     command,
@@ -80,7 +88,8 @@ class Cron:
         return [self._interval_run(interval) for interval in started]
 
     def stop(self) -> None:
-        """Nothing was started."""
+        """Stop the step server."""
+        self._stack.close()
 
     def _interval_run(self, interval: DataInterval) -> IntervalRun:
         """The record that the pipeline wrote."""

@@ -4,21 +4,18 @@ The key of a table's asset is its schema and its name in the warehouse.
 """
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import dagster as dg
 import duckdb
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtProject
-from sqlglot import exp
-from sqlglot.errors import SqlglotError
-from sqlglot.lineage import Node, lineage
 from tabulate import tabulate
 
 from ecommerce_pipeline.context import StepContext
-from ecommerce_pipeline.contract import TABLE_BY_NAME, Table
-from ecommerce_pipeline.dbt_runner.manifest import manifest_file
+from ecommerce_pipeline.contract import TABLE_BY_NAME, TABLES, Table
+from ecommerce_pipeline.dbt_runner.manifest import manifest_file, project_folder, selected_nodes
 from ecommerce_pipeline.result import StepResult
 from ecommerce_pipeline.storage import warehouse
 from ecommerce_pipeline.storage.duckdb_connection import connect_duckdb
@@ -30,16 +27,37 @@ PERSONAL_COLUMNS = (
     "email",
     "name",
 )  # never in a preview: the event log stores them for ever
-MANIFEST: Mapping[str, Any] = json.loads(manifest_file().read_text())
 HISTORY = dg.AssetKey(["snapshots", "snap_customers"])
 CUSTOMERS = dg.AssetKey(["marts", "dim_customers"])
+REVENUE = dg.AssetKey(["marts", "daily_revenue_by_category"])
 _FILES_OF = {
     "loaded_intervals": list(TABLE_BY_NAME),
     **{f"deleted_{name}": [name] for name in TABLE_BY_NAME},
 }
 
 Result: TypeAlias = dg.MaterializeResult[Any]
-CheckResults: TypeAlias = Callable[[StepContext, dg.Failure | None], Iterable[dg.AssetCheckResult]]
+
+
+def _manifest() -> Mapping[str, Any]:
+    """dbt's manifest, in which what reads an ephemeral model reads the tables below it.
+
+    dagster-dbt finds the origins of a column only in models that depend on tables alone.
+    """
+    manifest: dict[str, Any] = json.loads(manifest_file().read_text())
+    nodes, parents = manifest["nodes"], manifest["parent_map"]
+
+    def tables(unique_id: str) -> list[str]:
+        if nodes.get(unique_id, {}).get("config", {}).get("materialized") != "ephemeral":
+            return [unique_id]
+        return [table for parent in parents[unique_id] for table in tables(parent)]
+
+    for unique_id, node in nodes.items():
+        read = [table for parent in node["depends_on"]["nodes"] for table in tables(parent)]
+        parents[unique_id] = node["depends_on"]["nodes"] = list(dict.fromkeys(read))
+    return manifest
+
+
+MANIFEST = _manifest()
 
 
 class Translator(DagsterDbtTranslator):
@@ -63,6 +81,8 @@ class Translator(DagsterDbtTranslator):
 
 
 TRANSLATOR = Translator(DagsterDbtTranslatorSettings(enable_asset_checks=False))
+DBT: dict[str, Any] = {"manifest": MANIFEST, "dagster_dbt_translator": TRANSLATOR}
+DBT_ASSETS = {**DBT, "project": DbtProject(project_folder())}  # for a selector's paths
 
 
 def dbt_asset(unique_id: str) -> dg.AssetSpec:
@@ -70,38 +90,41 @@ def dbt_asset(unique_id: str) -> dg.AssetSpec:
     return TRANSLATOR.get_asset_spec(MANIFEST, unique_id, None)
 
 
-def dbt_tests(selector: str) -> list[dg.AssetCheckSpec]:
-    """The data tests of a dbt selector; those of models with severity error block downstream.
-
-    Tests of sources and snapshots run after models that are downstream of these. They block what
-    comes later by failing their step, as all tests do.
-    """
-    of_staging = selector == "staging_tests"  # dagster-dbt cannot evaluate its ``path:``
-    return [
-        _check(node)
-        for node in MANIFEST["nodes"].values()
-        if node["resource_type"] == "test" and ("staging" in node["fqn"]) == of_staging
-    ]
-
-
-def _check(test: Mapping[str, Any]) -> dg.AssetCheckSpec:
-    tested = _tested_node(test)
-    others = [node for node in test["depends_on"]["nodes"] if node != tested]
-    is_error = test["config"]["severity"].lower() == "error"
-    return dg.AssetCheckSpec(
-        test["name"],
-        asset=dbt_asset(tested).key,
-        description=test["description"] or None,
-        additional_deps=[dbt_asset(node).key for node in others],
-        blocking=is_error and tested.startswith("model."),
+def _look(key: Sequence[str], group: str, description: str, *kinds: str) -> dg.AssetSpec:
+    """An asset without its dependencies, which the pipeline states."""
+    return dg.AssetSpec(
+        key, description=description, group_name=group, kinds=set(kinds), **DEFAULT_ATTRIBUTES
     )
 
 
-def _tested_node(test: Mapping[str, Any]) -> str:
-    """The node that a generic test is attached to, or the first that a singular test reads."""
-    read = test["depends_on"]["nodes"]
-    built = [node for node in read if not node.startswith("source.")]
-    return str(test.get("attached_node") or [*built, *read][0])
+SOURCE_TABLES = [
+    dg.AssetSpec(
+        ["source", table.name],
+        description=f"The table {table.name} of the operational database.",
+        group_name="source",
+        owners=["team:shop"],
+    )
+    for table in TABLES
+]
+PUBLISHED = _look(
+    ["published_warehouse"],
+    "published",
+    "The published copy of the marts and the customers' history.",
+    "duckdb",
+    "parquet",
+)
+DASHBOARD = _look(
+    ["sales_dashboard"], "published", "The page of revenue, orders and customers.", "html"
+)
+MESSAGE = _look(
+    ["success_notification"], "published", "The message that the interval succeeded.", "slack"
+)
+
+
+def landing_file(table: Table) -> dg.AssetSpec:
+    """The rows of a table that changed in an interval."""
+    description = f"The rows of {table.name} that changed in the interval."
+    return _look(["landing", table.name], "raw", description, "python", "parquet")
 
 
 def raw_tables() -> list[dg.AssetSpec]:
@@ -119,56 +142,75 @@ def _raw_table(unique_id: str) -> dg.AssetSpec:
     )
 
 
-def dbt_results(selector: str) -> CheckResults:
-    """The result of each test that dbt ran for the selector; none when dbt could not start."""
+def source_checks() -> list[dg.AssetCheckSpec]:
+    """That each source table is fresh."""
+    return [
+        dg.AssetCheckSpec("source_is_fresh", asset=table.key, blocking=True)
+        for table in SOURCE_TABLES
+    ]
 
-    def results(step: StepContext, _: dg.Failure | None) -> Iterable[dg.AssetCheckResult]:
-        for result in _dbt_results(step, selector):
-            test = MANIFEST["nodes"][result["unique_id"]]
-            warns = result["status"] == "warn"
+
+def output_checks(marts: Iterable[dg.AssetKey]) -> list[dg.AssetCheckSpec]:
+    """That rows and money of the marts reconcile with the source."""
+    others = set(marts) - {REVENUE}
+    return [
+        dg.AssetCheckSpec("output_reconciles", asset=REVENUE, additional_deps=others, blocking=True)
+    ]
+
+
+def dbt_tests(selector: str) -> list[dg.AssetCheckSpec]:
+    """The data tests of a dbt selector; those of models with severity error block downstream.
+
+    Tests of sources and snapshots run after models that are downstream of these. They block what
+    comes later by failing their step, as all tests do.
+    """
+    return [_dbt_test(MANIFEST["nodes"][node.unique_id]) for node in selected_nodes(selector)]
+
+
+def _dbt_test(test: Mapping[str, Any]) -> dg.AssetCheckSpec:
+    tested = tested_node(test)
+    others = [node for node in test["depends_on"]["nodes"] if node != tested]
+    is_error = test["config"]["severity"].lower() == "error"
+    return dg.AssetCheckSpec(
+        test["name"],
+        asset=dbt_asset(tested).key,
+        description=test["description"] or None,
+        additional_deps=[dbt_asset(node).key for node in others],
+        blocking=is_error and tested.startswith("model."),
+    )
+
+
+def tested_node(test: Mapping[str, Any]) -> str:
+    """The node that a generic test is attached to, or the first that a singular test reads."""
+    read = test["depends_on"]["nodes"]
+    built = [node for node in read if not node.startswith("source.")]
+    return str(test.get("attached_node") or [*built, *read][0])
+
+
+def test_results(events: Iterable[object]) -> Iterator[dg.AssetCheckResult]:
+    """dagster-dbt's events of a ``dbt test`` as results of the checks of ``dbt_tests``."""
+    for event in events:
+        if isinstance(event, dg.AssetCheckEvaluation):
             yield dg.AssetCheckResult(
-                asset_key=dbt_asset(_tested_node(test)).key,
-                check_name=test["name"],
-                passed=result["status"] == "pass",
-                severity=dg.AssetCheckSeverity.WARN if warns else dg.AssetCheckSeverity.ERROR,
-                metadata={"failing_rows": result["failures"] or 0, "query": _code(result)},
+                asset_key=event.asset_key,
+                check_name=event.check_name,
+                passed=event.passed,
+                severity=event.severity,
+                metadata=event.metadata,
             )
 
-    return results
 
-
-def one_result(checks: Iterable[dg.AssetCheckSpec]) -> CheckResults:
-    """The step's own outcome for each of its checks."""
-
-    def results(_: StepContext, failure: dg.Failure | None) -> Iterable[dg.AssetCheckResult]:
-        for check in checks:
-            yield dg.AssetCheckResult(
-                asset_key=check.asset_key,
-                check_name=check.name,
-                passed=failure is None,
-                description=str(failure) if failure else None,
-            )
-
-    return results
-
-
-def built(step: StepContext, selector: str, keys: Collection[dg.AssetKey]) -> list[Result]:
-    """Metadata of each table that dbt built for the selector, with the lineage of its columns."""
-    with warehouse.connect(step.run.warehouse, read_only=True) as connection:
-        schemas = _schemas(connection)
-        return [
-            dg.MaterializeResult(
-                asset_key=key,
-                metadata={
-                    **_table_facts(connection, key),
-                    "dagster/column_lineage": _column_lineage(result["compiled_code"], schemas),
-                    "execution_seconds": result["execution_time"],
-                    "query": _code(result),
-                },
-            )
-            for result in _dbt_results(step, selector)
-            if (key := dbt_asset(result["unique_id"]).key) in keys
-        ]
+def one_result(
+    checks: Iterable[dg.AssetCheckSpec], failure: dg.Failure | None = None
+) -> Iterator[dg.AssetCheckResult]:
+    """A step's own outcome for each of its checks."""
+    for check in checks:
+        yield dg.AssetCheckResult(
+            asset_key=check.asset_key,
+            check_name=check.name,
+            passed=failure is None,
+            description=str(failure) if failure else None,
+        )
 
 
 def loaded(step: StepContext, keys: Iterable[dg.AssetKey]) -> list[Result]:
@@ -178,7 +220,7 @@ def loaded(step: StepContext, keys: Iterable[dg.AssetKey]) -> list[Result]:
             dg.MaterializeResult(
                 asset_key=key,
                 metadata={
-                    **_table_facts(connection, key),
+                    **table_facts(connection, key),
                     **_same_columns(key.path[-1], "landing"),
                 },
             )
@@ -186,8 +228,9 @@ def loaded(step: StepContext, keys: Iterable[dg.AssetKey]) -> list[Result]:
         ]
 
 
-def landed(file: Path, table: Table) -> Result:
+def landed(step: StepContext, table: Table) -> Result:
     """Metadata of a table's Parquet file."""
+    file = step.run.landing_file(table.name, step.interval)
     with connect_duckdb() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         facts = _facts(connection.sql(f"FROM {parquet_table(file)}"))
@@ -199,17 +242,21 @@ def landed(file: Path, table: Table) -> Result:
 def written(result: StepResult, path: Path) -> Result:
     """Metadata of the files that a step wrote."""
     files = [path] if path.is_file() else [found for found in path.rglob("*") if found.is_file()]
-    return dg.MaterializeResult(
-        metadata={
-            "bytes": sum(found.stat().st_size for found in files),
-            "path": dg.MetadataValue.path(path),
-            **{f"rows/{name}": count for name, count in result.rows.items()},
-            **result.details,
-        }
-    )
+    size, where = sum(found.stat().st_size for found in files), dg.MetadataValue.path(path)
+    return dg.MaterializeResult(metadata={"bytes": size, "path": where, **_reported(result)})
 
 
-def _table_facts(connection: duckdb.DuckDBPyConnection, key: dg.AssetKey) -> dict[str, Any]:
+def reported(result: StepResult) -> Result:
+    """What a step reports as metadata."""
+    return dg.MaterializeResult(metadata=_reported(result))
+
+
+def _reported(result: StepResult) -> dict[str, Any]:
+    return {**{f"rows/{name}": count for name, count in result.rows.items()}, **result.details}
+
+
+def table_facts(connection: duckdb.DuckDBPyConnection, key: dg.AssetKey) -> dict[str, Any]:
+    """Name, bytes, rows, columns and a preview of a table of the warehouse."""
     schema, name = key.path
     facts = {"dagster/relation_identifier": f"warehouse.{schema}.{name}"}
     tables = connection.execute(
@@ -250,55 +297,3 @@ def _same_columns(table: str, schema: str) -> dict[str, dg.TableColumnLineage]:
             {name: [dg.TableColumnDep(asset_key=origin, column_name=name)] for name in columns}
         )
     }
-
-
-def _schemas(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
-    """The type of each column by database, schema and table."""
-    tree: dict[str, Any] = {}
-    for database, schema, table, column, kind in connection.execute(
-        "SELECT database_name, schema_name, table_name, column_name, data_type"
-        " FROM duckdb_columns() WHERE NOT internal"
-    ).fetchall():
-        tree.setdefault(database, {}).setdefault(schema, {}).setdefault(table, {})[column] = kind
-    return tree
-
-
-def _column_lineage(query: str, schemas: dict[str, Any]) -> dg.TableColumnLineage:
-    """The source columns of each column of a query; empty when sqlglot cannot parse it."""
-    try:
-        nodes = lineage(None, query, schema=schemas, dialect="duckdb")
-    except SqlglotError:  # unknown SQL must not fail a step that has already succeeded
-        nodes = {}
-    return dg.TableColumnLineage({name: _origins(node) for name, node in nodes.items()})
-
-
-def _origins(column: Node) -> list[dg.TableColumnDep]:
-    origins = {
-        (node.source.db, node.source.name, exp.to_column(node.name).name)
-        for node in column.walk()
-        if isinstance(node.source, exp.Table)
-    }
-    return [
-        dg.TableColumnDep(asset_key=dg.AssetKey([schema, table]), column_name=name)
-        for schema, table, name in sorted(origins)
-    ]
-
-
-def _dbt_results(step: StepContext, selector: str) -> list[dict[str, Any]]:
-    """The nodes of dbt's ``run_results.json``; none where dbt ended before it ran any."""
-    path = step.run.dbt_results(selector, step.interval)
-    return list(json.loads(path.read_text())["results"]) if path.exists() else []
-
-
-def _code(result: Mapping[str, Any]) -> dg.MarkdownMetadataValue:
-    return dg.MetadataValue.md(f"```sql\n{result['compiled_code'].strip()}\n```")
-
-
-def reason(failure: dg.RunFailureSensorContext) -> str:
-    """The message of each failed step; without any, Dagster's message of the run."""
-    messages = [
-        event.step_failure_data.user_failure_data for event in failure.get_step_failure_events()
-    ]
-    return "; ".join(str(data.description) for data in messages if data) or str(
-        failure.failure_event.message
-    )

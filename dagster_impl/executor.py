@@ -4,8 +4,8 @@ import dagster as dg
 
 from ecommerce_pipeline.specification import MAX_PARALLEL_STEPS
 
-# Dagster imports these only when a step runs. Without the preload every forked step would import
-# them again, because what a fork imports is lost when it exits.
+# Dagster, dbt and the steps import these only when they run. Without the preload every forked step
+# would import them again, because what a fork imports is lost when it exits.
 LATE_MODULES = (
     "alembic.op",
     "dagster._cli.api",
@@ -19,13 +19,13 @@ LATE_MODULES = (
 )
 
 
-def side_by_side(module: str) -> dg.ExecutorDefinition:
-    """Run two steps at a time, forked from a process that has imported ``module``."""
+def side_by_side(*modules: str) -> dg.ExecutorDefinition:
+    """Run two steps at a time, forked from a process that has imported the modules."""
     # The default start method, spawn, would import the pipeline, and with it dbt, in every step,
     # which takes seconds. The fork server imports it once for each run.
     return dg.multiprocess_executor.configured(
         {
             "max_concurrent": MAX_PARALLEL_STEPS,
-            "start_method": {"forkserver": {"preload_modules": [module, *LATE_MODULES]}},
+            "start_method": {"forkserver": {"preload_modules": [*modules, *LATE_MODULES]}},
         }
     )

@@ -58,6 +58,7 @@ def conformance(variants: Sequence[str]) -> dict[str, Any]:
     return {
         "schema_version": 1,
         "date": DATE,
+        "form": "native",
         "quick": False,
         "machine": MACHINE,
         "versions": {variant: {"python": "3.11.7", variant: "1.2.3"} for variant in variants},

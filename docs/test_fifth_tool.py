@@ -47,7 +47,7 @@ def test_a_new_folder_is_a_new_tool(checkout: Path, tmp_path: Path) -> None:
     site = checkout / "site"
     assert "toy_impl/pipeline.py" in (site / "tools" / TOY / "index.html").read_text()
     assert 'href="tools/toy/"' in (site / "index.html").read_text()
-    assert "toy_impl/runner.py" in (site / "side-by-side" / "index.html").read_text()
+    assert "toy_impl/command.py" in (site / "side-by-side" / "index.html").read_text()
     assert ">Toy</th>" in (site / "evidence" / "conformance" / "index.html").read_text()
     assert (
         '<tspan class="label">Toy</tspan>'
@@ -83,6 +83,6 @@ def test_code_is_named_for_every_concern_and_no_other(checkout: Path, tmp_path: 
     site.write_text(right.replace("\nbackfill =", "\nreplay ="))
     line = f"error: {site} names no code for 'backfill'; add it under [code]"
     assert build(checkout, results).stderr.splitlines() == [line]
-    site.write_text(right.replace("\nbackfill =", '\nreplay = ["pipeline.py:main"]\nbackfill ='))
+    site.write_text(right.replace("\nbackfill =", '\nreplay = ["command.py:main"]\nbackfill ='))
     line = f"error: no page shows the code of toy for 'replay'; fix {site}, or the page"
     assert build(checkout, results).stderr.splitlines() == [line]

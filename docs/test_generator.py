@@ -169,7 +169,9 @@ def test_a_failed_check_says_what_was_seen(results: Path) -> None:
         results, "conformance", lambda c: _outcomes(c, "backfill").update(airflow=outcome)
     )
     evidence = Evidence(Results(results), tools())
-    assert "✗ differs</span><br><small>tables: 3 rows<br>differ</small>" in evidence.conformance()
+    assert "✗ differs</span><br><small>tables: 3 rows<br>differ</small>" in evidence.conformance(
+        "native"
+    )
     assert evidence.scenarios_passed() == "1 of 2"
 
 

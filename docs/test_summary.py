@@ -35,7 +35,7 @@ def test_the_table_has_a_column_for_each_tool(
         "|  | [Apache Airflow](airflow_impl/) | [Dagster](dagster_impl/) | [Prefect](prefect_impl/)"
         " | [Plain Python](cron_impl/) |"
     )
-    assert scores == "| scenarios in which all data are equal | 2/2 | 2/2 | 2/2 | 2/2 |"
+    assert scores == "| scenarios in which all data are equal, native | 2/2 | 2/2 | 2/2 | 2/2 |"
     assert runs == (
         f"| a run (n = {samples.ROUNDS}) | 20 s ({X}\u202f2.00) | 30 s ({X}\u202f3.00)"
         f" | 40 s ({X}\u202f4.00)"
@@ -50,10 +50,9 @@ def test_a_tool_has_a_table_of_its_own(
     small = ("pipeline", "small")
     rows = [("a run", "seconds", small, small), ("its memory", "peak_megabytes", small, None)]
     monkeypatch.setattr(tool_summary, "ROWS", rows)
+    monkeypatch.setattr(tool_summary, "DAILY", small)
     head, _, runs, memory = tool_summary.measured(Results(results), tool).splitlines()
-    assert head == (
-        f"| median (range), n = {samples.ROUNDS} | the pipeline | steps that do nothing |"
-    )
+    assert head == f"| median (range), n = {samples.ROUNDS} | native | steps that do nothing |"
     assert runs == "| a run | 20 s (18\u201322) | 20 s (18\u201322) |"
     assert memory == "| its memory | 400 MB (360\u2013440) |  |"
 

@@ -1,4 +1,5 @@
 {#- The snapshot's current versions are exactly the staged customers as they are now. -#}
+{{ config(meta={'dagster': {'ref': {'name': 'snap_customers'}}}) }}
 with
 
 current_versions as (

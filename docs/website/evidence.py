@@ -18,7 +18,7 @@ from ecommerce_pipeline.reporting.formatting import (
 )
 from pipeline_verification.harness.environments import CONTROL
 from website.charts import bars
-from website.results import CONFORMANCE, Json, Measured, Results, why
+from website.results import Json, Measured, Results, why
 from website.tables import table
 from website.tools import Tool
 
@@ -34,14 +34,20 @@ class Evidence:
         self._tools = tools
         self._titles = [tool.title for tool in tools]
 
-    def conformance(self) -> str:
+    @property
+    def forms(self) -> dict[str, str]:
+        """The conformance results by the form of the pipelines."""
+        return self._results.conformance
+
+    def conformance(self, form: str) -> str:
         """Scenario by tool: equal, or why not."""
+        name = self.forms[form]
         rows = [
-            [f"{escape(scenario['title'])}<br><small>{escape(scenario['rule'])}</small>"]
-            + [_outcome(self._results.outcome(name, tool.name)) for tool in self._tools]
-            for name, scenario in self._results.scenarios.items()
+            [f"{escape(found['title'])}<br><small>{escape(found['rule'])}</small>"]
+            + [_outcome(self._results.outcome(name, scenario, tool.name)) for tool in self._tools]
+            for scenario, found in self._results.scenarios(name).items()
         ]
-        return table("Conformance", ["scenario", *self._titles], rows)
+        return table(f"Conformance, {form}", ["scenario", *self._titles], rows)
 
     def badge(self, tool: Tool) -> str:
         """The tool's badge with its score: in how many scenarios its data are equal, as in ``6/6``.
@@ -49,7 +55,7 @@ class Evidence:
         Raises:
             PipelineError: it is missing.
         """
-        score = self._results.get(CONFORMANCE, "badges", tool.name)
+        score = self._results.get(self._results.main_conformance, "badges", tool.name)
         path = self._results.folder / BADGES / f"{tool.name}.svg"
         if not path.is_file():
             raise PipelineError(f"{path} is missing", "make it with: nox -s compare")
@@ -115,7 +121,7 @@ class Evidence:
 
     def versions(self, tool: Tool) -> str:
         """The versions of the packages in the conformance run."""
-        found = self._results.get(CONFORMANCE, "versions", tool.name)
+        found = self._results.get(self._results.main_conformance, "versions", tool.name)
         rows = [[escape(name), escape(version)] for name, version in found.items()]
         return table(f"Versions of {tool.title}", ["package", "version"], rows)
 
@@ -152,10 +158,10 @@ class Evidence:
         return "\n".join(f"- {line}" for line in lines)
 
     def scenarios_passed(self) -> str:
-        """How many scenarios every tool passed, out of all: ``5 of 6``."""
-        names = list(self._results.scenarios)
-        passed = [n for n in names if all(self._passed(n, tool) for tool in self._tools)]
-        return f"{len(passed)} of {len(names)}"
+        """How many scenarios every tool passed, out of all and in all forms: ``5 of 6``."""
+        runs = [(n, s) for n in self.forms.values() for s in self._results.scenarios(n)]
+        passed = [run for run in runs if all(self._passed(*run, tool) for tool in self._tools)]
+        return f"{len(passed)} of {len(runs)}"
 
     def faults_with_equal_data(self) -> str:
         """How many killed runs left a warehouse equal to an undisturbed run's, out of all."""
@@ -167,8 +173,9 @@ class Evidence:
         ]
         return f"{sum(killed)} of {len(killed)}"
 
-    def _passed(self, scenario: str, tool: Tool) -> bool:
-        return bool(self._results.outcome(scenario, tool.name)["passed"])
+    def _passed(self, conformance: str, scenario: str, tool: Tool) -> bool:
+        outcome = self._results.outcome(conformance, scenario, tool.name)
+        return outcome is None or bool(outcome["passed"])
 
     def _main_metric(self, benchmark: str) -> tuple[str, str, str]:
         """The benchmark's first case and its first metric."""
@@ -186,7 +193,7 @@ class Evidence:
 
     def _case(self, benchmark: str, name: str, case: Json, all_charts: bool) -> str:
         metrics = case["metrics"].items()
-        columns = self._columns(benchmark, case)
+        columns = self._columns(benchmark, name, case)
         measured = {
             key: [self._results.measured(benchmark, name, key, column) for column in columns]
             for key in dict(metrics)
@@ -204,10 +211,11 @@ class Evidence:
             shown = _medians(case["description"], headings, titles, zip(*cells, strict=True))
         return f'<div class="charts">{charts}</div>\n\n{shown}'
 
-    def _columns(self, benchmark: str, case: Json) -> dict[str, str]:
-        """What a benchmark compares, by name, with the titles to show."""
+    def _columns(self, benchmark: str, name: str, case: Json) -> dict[str, str]:
+        """What a case of a benchmark compares, by name, with the titles to show."""
         if self._results.is_of_variants(benchmark):
-            return {tool.name: tool.title for tool in self._tools}
+            found = [tool for tool in self._tools if self._results.applies(name, tool.name)]
+            return {tool.name: tool.title for tool in found}
         return {name: name for name in case["variants"]}
 
 
@@ -251,7 +259,9 @@ def _lines(text: str) -> str:
     return escape(text).replace("\n", "<br>")
 
 
-def _outcome(outcome: Json) -> str:
+def _outcome(outcome: Json | None) -> str:
+    if outcome is None:
+        return "has no such form"
     seconds = formatting.duration(outcome["seconds"])
     if outcome["passed"]:
         return f"{_verdict(True, '')}<br><small>{_checks(outcome)}, {seconds}</small>"

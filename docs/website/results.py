@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ecommerce_pipeline.errors import PipelineError
-from pipeline_verification.harness.environments import CONTROL
+from ecommerce_pipeline.harness.variant import NATIVE
+from pipeline_verification.conformance.files import results_name
+from pipeline_verification.harness.environments import CONTROL, form_names, has_form
 
 CONFORMANCE = "conformance"
 Json = Mapping[str, Any]
@@ -47,8 +49,11 @@ class Results:
             self._files[name] = self._read(name)
         return self._files[name]
 
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{name}.json"
+
     def _read(self, name: str) -> Json:
-        path = self.folder / f"{name}.json"
+        path = self._path(name)
         if not path.is_file():
             raise PipelineError(f"{path} is missing", f"make it with: {_command(name)}")
         try:
@@ -78,19 +83,48 @@ class Results:
         return [name for name in names if "cases" in self.read(name) and self.is_of_variants(name)]
 
     @property
-    def scenarios(self) -> Json:
+    def conformance(self) -> dict[str, str]:
+        """The results of the conformance suite by the form of the pipelines, the native ones first.
+
+        Raises:
+            PipelineError: there are none.
+        """
+        names = {form: Path(results_name(form)).stem for form in form_names()}
+        found = {form: name for form, name in names.items() if self._path(name).is_file()}
+        if not found:
+            self.read(CONFORMANCE)  # raises, with the command that makes it
+        return found
+
+    @property
+    def main_conformance(self) -> str:
+        """The first of them."""
+        return next(iter(self.conformance.values()))
+
+    def scenarios(self, conformance: str) -> Json:
         """The scenarios by name, with their outcomes."""
-        scenarios: Json = self.get(CONFORMANCE, "scenarios")
+        scenarios: Json = self.get(conformance, "scenarios")
         return scenarios
 
-    def outcome(self, scenario: str, variant: str) -> Json:
-        """A variant's outcome in a scenario."""
-        outcome: Json = self.get(CONFORMANCE, "scenarios", scenario, "variants", variant)
+    def outcome(self, conformance: str, scenario: str, variant: str) -> Json | None:
+        """A variant's outcome in a scenario; None where it lacks the form."""
+        if not has_form(variant, self.get(conformance, "form")):
+            return None
+        outcome: Json = self.get(conformance, "scenarios", scenario, "variants", variant)
         return outcome
 
     def why_not_equal(self, variant: str) -> str:
         """The first scenario in which a variant was not equal, and why; empty where it was."""
         return next(self._differences(variant), "")
+
+    def has_case(self, benchmark: str, case: str) -> bool:
+        """Whether a case of a benchmark was measured."""
+        return case in self.get(benchmark, "cases")
+
+    @staticmethod
+    def applies(case: str, variant: str) -> bool:
+        """Whether a variant has the form that a case is of."""
+        form = next((form for form in form_names() if case.endswith(f"-{form}")), NATIVE)
+        return has_form(variant, form)
 
     def is_of_variants(self, benchmark: str) -> bool:
         """Whether a benchmark compares the variants, not methods for a part of the pipeline."""
@@ -107,10 +141,16 @@ class Results:
         return Measured(found["summary"][metric], failed)
 
     def _differences(self, variant: str) -> Iterator[str]:
-        for name, scenario in self.scenarios.items():
-            outcome = self.outcome(name, variant)
-            if not outcome["passed"]:
-                yield f"{scenario['title']}: {why(outcome)}"
+        for conformance in self.conformance.values():
+            for name, scenario in self.scenarios(conformance).items():
+                outcome = self.outcome(conformance, name, variant)
+                if outcome and not outcome["passed"]:
+                    yield f"{scenario['title']}: {why(outcome)}"
+
+
+def case_name(case: str, form: str) -> str:
+    """The name of a case in a form, as the benchmarks have it."""
+    return case if form == NATIVE else f"{case}-{form}"
 
 
 class _Strict(dict[str, Any]):
@@ -152,8 +192,9 @@ def why(outcome: Json) -> str:
 
 def _command(name: str) -> str:
     """The command that makes a result file."""
-    if name == CONFORMANCE:
-        return "nox -s compare"
+    if name.startswith(CONFORMANCE):
+        form = name.removeprefix(CONFORMANCE).removeprefix("-")
+        return f"nox -s compare -- --form {form}" if form else "nox -s compare"
     if name.startswith("faults-"):
         return f"nox -s {name}"
     return f"nox -s benchmark -- {name}"

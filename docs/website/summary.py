@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from ecommerce_pipeline.harness.variant import NATIVE, STEP_SERVER
 from ecommerce_pipeline.reporting.formatting import quantity, ratio
-from website.results import CONFORMANCE, Json, Results
+from website.results import Json, Results, case_name
 from website.tables import markdown
 from website.tools import Tool
 
 ROWS = (
     ("a day's run", "pipeline", "daily", "seconds"),
-    ("… with steps that do nothing", "pipeline", "daily", "floor_seconds"),
     ("processor time of a day's run", "pipeline", "daily", "cpu_seconds"),
     ("a backfill of 14 days", "pipeline", "backfill", "seconds"),
+    ("a day's run with steps that do nothing", "pipeline", "daily-noop", "seconds"),
     ("start to healthy", "footprint", "services", "start_seconds"),
     ("memory at rest", "footprint", "services", "idle_megabytes"),
     ("memory at work, peak", "footprint", "services", "peak_megabytes"),
     ("packages", "footprint", "environment", "packages"),
     ("environment on disk", "footprint", "environment", "megabytes"),
-    ("lines of `pipeline.py`", "footprint", "code", "pipeline_lines"),
+    ("lines of the pipeline", "footprint", "code", "pipeline_lines"),
 )
+FORMS = (NATIVE, STEP_SERVER)
 COUNTED = ("lines", "packages")  # the row's title has the unit
 
 
@@ -30,13 +32,32 @@ def table(results: Results, tools: Sequence[Tool]) -> str:
     Raises:
         PipelineError: a result is missing.
     """
-    scores = [str(results.get(CONFORMANCE, "badges", tool.name)) for tool in tools]
+    scores = [
+        [f"scenarios in which all data are equal, {form}", *_scores(results, name, tools)]
+        for form, name in results.conformance.items()
+    ]
     header = ["", *(f"[{tool.title}]({tool.folder.name}/)" for tool in tools)]
     rows = [
-        ["scenarios in which all data are equal", *scores],
-        *(_row(results, tools, row) for row in ROWS),
+        *scores,
+        *(_row(results, tools, row) for row in _in_forms(results)),
     ]
     return markdown(header, rows, numbers=True)
+
+
+def _scores(results: Results, conformance: str, tools: Sequence[Tool]) -> list[str]:
+    badges = results.get(conformance, "badges")
+    return [str(badges.get(tool.name, "")) for tool in tools]
+
+
+def _in_forms(results: Results) -> Iterator[tuple[str, str, str, str]]:
+    """The rows of the cases that were measured, in each form; a form's name is in the title."""
+    for title, benchmark, case, metric in ROWS:
+        for form in FORMS:
+            name = case_name(case, form)
+            if results.has_case(benchmark, name):
+                of_form = results.has_case(benchmark, case_name(case, STEP_SERVER))
+                shown = f"{title}, {form}" if of_form else title
+                yield shown, benchmark, name, metric
 
 
 def _row(results: Results, tools: Sequence[Tool], row: tuple[str, str, str, str]) -> list[str]:

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ecommerce_pipeline.reporting.formatting import ratio, seconds_or_never, spread
-from website.results import Results
+from pipeline_verification.harness.environments import form_names, has_form
+from website.results import Results, case_name
 from website.tables import markdown
 from website.tools import Tool
 
-WHOLE, NO_OP = ("pipeline", "daily"), ("pipeline", "daily-noop")
-SERVICES, CODE = ("footprint", "services"), ("footprint", "code")
+DAILY, SERVICES, CODE = ("pipeline", "daily"), ("footprint", "services"), ("footprint", "code")
+NO_OP = ("pipeline", "daily-noop")
 Column = tuple[str, str]
 ROWS: tuple[tuple[str, str, Column, Column | None], ...] = (
-    ("a day's run", "seconds", WHOLE, NO_OP),
-    ("… of it waiting", "waiting", WHOLE, NO_OP),
-    ("… of it starting", "starting", WHOLE, NO_OP),
-    ("… of it running", "running", WHOLE, None),
-    ("its processor time", "cpu_seconds", WHOLE, NO_OP),
-    ("its seconds / (seconds of the control + steps that do nothing)", "goal", WHOLE, None),
-    ("importing `pipeline.py`", "import_seconds", CODE, None),
+    ("a day's run", "seconds", DAILY, NO_OP),
+    ("… of it waiting", "waiting", DAILY, NO_OP),
+    ("… of it starting", "starting", DAILY, NO_OP),
+    ("… of it running", "running", DAILY, None),
+    ("its processor time", "cpu_seconds", DAILY, NO_OP),
+    ("its seconds / (seconds of the control + steps that do nothing)", "goal", DAILY, None),
+    ("importing the pipeline", "import_seconds", CODE, None),
     ("start to healthy", "start_seconds", SERVICES, None),
     ("processor time at rest", "idle_cpu_seconds", SERVICES, None),
     ("memory at rest", "idle_megabytes", SERVICES, None),
     ("memory at work, peak", "peak_megabytes", SERVICES, None),
 )
-"""Per row: title, metric, and the benchmark and case with and without the steps' work."""
+"""Per row: title, metric, the benchmark and case with the steps' work, in any form, and without."""
 DBT_COLUMNS = (
     ("a day's five steps", "day", "seconds"),
     ("processor time", "day", "cpu_seconds"),
@@ -34,21 +35,33 @@ DBT_COLUMNS = (
 
 
 def measured(results: Results, tool: Tool) -> str:
-    """A day's run, whole and with steps that do nothing, and what the services take.
+    """A day's run in each form and with steps that do nothing, and what the services take.
 
     Raises:
         PipelineError: a result is missing.
     """
-    header = (
-        f"median (range), n = {_min_n(results, tool)}",
-        "the pipeline",
-        "steps that do nothing",
-    )
+    forms = _forms(results, tool)
+    header = (f"median (range), n = {_min_n(results, tool)}", *forms, "steps that do nothing")
     rows = (
-        (title, *(_cell(results, tool, column, metric) for column in (whole, no_op)))
-        for title, metric, whole, no_op in ROWS
+        (title, *(_cell(results, tool, column, metric) for column in _columns(row, forms)))
+        for row in ROWS
+        for title, metric, *_ in [row]
     )
     return markdown(header, rows, numbers=True)
+
+
+def _forms(results: Results, tool: Tool) -> list[str]:
+    """The forms of the tool's pipeline of which a day was measured."""
+    benchmark, case = DAILY
+    measured = [f for f in form_names() if results.has_case(benchmark, case_name(case, f))]
+    return [form for form in measured if has_form(tool.name, form)]
+
+
+def _columns(
+    row: tuple[str, str, Column, Column | None], forms: Sequence[str]
+) -> list[Column | None]:
+    _, _, (benchmark, case), no_op = row
+    return [*((benchmark, case_name(case, form)) for form in forms), no_op]
 
 
 def dbt(results: Results) -> str:
@@ -86,7 +99,7 @@ def _faults(results: Results, tool: Tool) -> Iterator[tuple[str, ...]]:
 
 
 def _cell(results: Results, tool: Tool, column: Column | None, metric: str) -> str:
-    if column is None:
+    if column is None or not results.has_case(*column):
         return ""
     return _number(results, *column, metric, tool.name)
 
@@ -106,8 +119,9 @@ def _min_n(results: Results, tool: Tool) -> int:
         PipelineError: a result is missing.
     """
     found = [
-        results.measured(benchmark, case, metric, tool.name).summary
-        for _, metric, *columns in ROWS
-        for benchmark, case in filter(None, columns)
+        results.measured(*column, row[1], tool.name).summary
+        for row in ROWS
+        for column in _columns(row, _forms(results, tool))
+        if column and results.has_case(*column)
     ]
     return min((summary["n"] for summary in found if summary), default=0)

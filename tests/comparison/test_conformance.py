@@ -36,8 +36,8 @@ from pipeline_verification.conformance.command import (
     choose_scenarios,
     choose_variants,
     compare,
-    results_name,
 )
+from pipeline_verification.conformance.files import results_name
 from pipeline_verification.conformance.scenario_run import POSTGRES, Scenario, ScenarioRun
 from pipeline_verification.conformance.scenarios import discover
 from pipeline_verification.conformance.scenarios.late_and_corrected_rows import SHOP

@@ -39,11 +39,14 @@ class DbtAttempt:
         exit_code: dbt's, where it runs in a process of its own and the tool tells; negative where
             a signal ended it.
         result: the step's result, once the attempt has succeeded.
+        is_part: whether the tool's user chose some of the selector's nodes, so that it is right
+            that others do not run.
     """
 
     target: Path
     exit_code: int | None = None
     result: StepResult = field(default_factory=StepResult)
+    is_part: bool = False
 
 
 def arguments(step: str) -> list[str]:
@@ -110,7 +113,7 @@ def explain(step: str, context: StepContext, dbt: DbtAttempt, error: Exception) 
         if dbt.exit_code is not None:
             raise _without_results(step, context, dbt, reason(error)) from error
         return
-    results.check(found, context, command, selector)
+    results.check(found, context, command, selector, is_part=dbt.is_part)
 
 
 def step_result(step: str, context: StepContext, dbt: DbtAttempt) -> StepResult:
@@ -127,7 +130,7 @@ def step_result(step: str, context: StepContext, dbt: DbtAttempt) -> StepResult:
         found = _kept_results(step, context, dbt)
     except FileNotFoundError:
         raise _without_results(step, context, dbt, "it left no results") from None
-    results.check(found, context, command, selector)
+    results.check(found, context, command, selector, is_part=dbt.is_part)
     with warehouse.connect(context.run.warehouse, read_only=True) as connection:
         return results.step_result(found, selector, connection)
 

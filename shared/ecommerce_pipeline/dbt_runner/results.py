@@ -61,7 +61,14 @@ def read(file: Path) -> list[NodeResult]:
     ]
 
 
-def check(results: Sequence[NodeResult], context: StepContext, command: str, selector: str) -> None:
+def check(
+    results: Sequence[NodeResult],
+    context: StepContext,
+    command: str,
+    selector: str,
+    *,
+    is_part: bool = False,
+) -> None:
     """Check that every node of the selector ran, and succeeded.
 
     Args:
@@ -69,13 +76,15 @@ def check(results: Sequence[NodeResult], context: StepContext, command: str, sel
         context: the step's arguments.
         command: ``run``, ``test`` or ``snapshot``.
         selector: a name of the project's ``selectors.yml``.
+        is_part: whether some of its nodes may be missing.
 
     Raises:
         PipelineError: a node cannot be built, a test of severity error fails, or dbt did not run
             every node of the selector.
     """
     check_nodes(results, context, RESOURCE_TYPES[command])
-    _check_completeness(results, selected_nodes(selector), command, selector)
+    if not is_part:
+        _check_completeness(results, selected_nodes(selector), command, selector)
 
 
 def check_nodes(results: Sequence[NodeResult], context: StepContext, kind: str) -> None:

@@ -19,6 +19,7 @@ from ecommerce_pipeline.execution.processes import exit_on_sigterm
 from ecommerce_pipeline.harness.command_line import run_cli
 from ecommerce_pipeline.harness.variant import NATIVE
 from pipeline_verification.conformance import report
+from pipeline_verification.conformance.files import results_name
 from pipeline_verification.conformance.scenario_run import Scenario
 from pipeline_verification.conformance.scenarios import discover
 from pipeline_verification.conformance.suite import ScenarioOutcome, Suite
@@ -141,11 +142,6 @@ def choose_scenarios(names: Sequence[str], *, quick: bool) -> Mapping[str, Scena
     if not chosen:
         raise PipelineError("none of these scenarios is quick", "leave out --quick")
     return chosen
-
-
-def results_name(form: str) -> str:
-    """The name of the results file of a form."""
-    return "conformance.json" if form == NATIVE else f"conformance-{form}.json"
 
 
 def choose_variants(text: str | None, form: str = NATIVE) -> tuple[str, ...]:

@@ -1,0 +1,84 @@
+"""What we add to the process in which Dagster runs a step: its end, its time limit, dbt's settings.
+
+Dagster limits the time of whole runs alone, and a step's process outlives a run that is killed.
+"""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType
+
+from dagster_dbt import DbtCliInvocation
+
+from ecommerce_pipeline.errors import PipelineError
+from ecommerce_pipeline.execution.processes import end_with_creator
+from ecommerce_pipeline.specification import STEP_BY_NAME
+
+REPEAT_SECONDS = 1.0
+
+
+def end_with_run() -> None:
+    """End this step's process when its run's process is killed."""
+    # Dagster resumes the run in a new process, and a step of the dead run would write beside its
+    # own retry. Nothing else ends it: it is a child of the fork server, not of the run's process.
+    if multiprocessing.parent_process() is not None:
+        end_with_creator()
+
+
+@contextmanager
+def time_limit(step: str) -> Iterator[None]:
+    """Interrupt the block when it takes longer than the step may; for the main thread.
+
+    Raises:
+        PipelineError: the time was up.
+    """
+    seconds = STEP_BY_NAME[step].timeout_seconds
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise PipelineError(
+            f"{step} took longer than {seconds:g} s and was stopped",
+            "read the step's log, or raise its time-out",
+            retryable=True,
+        )
+
+    before = signal.signal(signal.SIGALRM, stop)
+    # Again and again: dagster-dbt drops an error that is raised while it reads a line of dbt's.
+    signal.setitimer(signal.ITIMER_REAL, seconds, REPEAT_SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def wait_for(dbt: DbtCliInvocation, step: str) -> int:
+    """Wait until the step's dbt has ended, and kill it when its time is up; dbt's exit code.
+
+    Raises:
+        PipelineError: the time was up.
+    """
+    try:
+        with time_limit(step):
+            dbt.is_successful()
+    finally:
+        dbt.process.kill()
+        dbt.process.wait()
+    return int(dbt.process.returncode)
+
+
+@contextmanager
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Give this process another environment for the block, in which it starts dbt.
+
+    ``DbtCliResource`` hands on the environment as it is, and has no parameter for more.
+    """
+    before = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
