@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -60,27 +60,13 @@ class InterruptedDagster(InterruptedRun[Dagster]):
         """Whether the API shows the run as failed."""
         return bool(self.shown(run_id)["status"] == "FAILURE")
 
-    def frozen_step(self, step: str) -> AbstractContextManager[psutil.Process]:
-        """Wait until a step of the day runs, and suspend what works for it, for the block."""
+    def step_process(self, step: str) -> psutil.Process | None:
+        """The process at work on a step: natively Dagster's own, or the dbt that it has started."""
         if self.variant.form == STEP_SERVER:
-            return super().frozen_step(step)
-        return self._frozen_worker(step)
-
-    @contextmanager
-    def _frozen_worker(self, step: str) -> Iterator[psutil.Process]:
-        worker = wait_for(lambda: self._worker(step), f"{step} to run")
-        worker.suspend()
-        try:
-            yield worker
-        finally:
-            with suppress(psutil.NoSuchProcess):
-                worker.resume()
-
-    def _worker(self, step: str) -> psutil.Process | None:
-        """The process of a Python step, or the dbt that a dbt step has started."""
+            return super().step_process(step)
         with suppress(ValueError, IndexError, psutil.NoSuchProcess):  # it has not begun
             newest = self.variant.client.runs(steps=False)[-1]["runId"]
-            process = self.step_process(newest, step)
+            process = self.worker(newest, step)
             if not step.startswith("dbt"):
                 return process
             return next((p for p in process.children() if "--selector" in p.cmdline()), None)
@@ -98,7 +84,7 @@ class InterruptedDagster(InterruptedRun[Dagster]):
         }
         return psutil.Process(int(pid))
 
-    def step_process(self, run_id: str, step: str) -> psutil.Process:
+    def worker(self, run_id: str, step: str) -> psutil.Process:
         """The process in which Dagster runs the step."""
         return self.process(run_id, f'Executing step "{step}" in subprocess')
 
@@ -152,7 +138,7 @@ def test_a_killed_step_is_tried_again(interrupted: InterruptedDagster, step: str
         return len(stats["attempts"]) == 1
 
     detected = interrupted.kill_during(
-        step, lambda: [interrupted.step_process(run_id, step)], attempt_is_over
+        step, lambda: [interrupted.worker(run_id, step)], attempt_is_over
     )
     interval_run = interrupted.end(run_id, Fault("the step's process", step, detected, ITSELF))
     assert {s.name: s.attempts for s in interval_run.steps}[step] == 2
@@ -164,7 +150,7 @@ def test_a_killed_run_is_resumed(interrupted: InterruptedDagster) -> None:
     step = "dbt_run_staging"
     run_id = interrupted.launch()
     with interrupted.frozen_step(step) as worker:
-        orphan = interrupted.step_process(run_id, step)
+        orphan = interrupted.worker(run_id, step)
         moment = kill([interrupted.run_process(run_id)])
         wait_for(lambda: has_ended(orphan), "the step to end with its run", 10)
         wait_for(lambda: has_ended(worker), "what works for the step to end with it", 10)
@@ -217,7 +203,7 @@ def test_after_a_power_cut_the_interval_is_run_again(interrupted: InterruptedDag
     run_id = interrupted.launch()
     with interrupted.frozen_step(step):
         services = [*map(interrupted.service, ("daemon", "webserver", CODE_SERVER))]
-        kill([*services, interrupted.run_process(run_id), interrupted.step_process(run_id, step)])
+        kill([*services, interrupted.run_process(run_id), interrupted.worker(run_id, step)])
     interrupted.variant.stop()
     interrupted.variant.start(interrupted.settings)
     interval_run = interrupted.variant.run_interval(interrupted.day.interval)
