@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import duckdb
 
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.dbt_runner import native
@@ -106,5 +108,11 @@ def cancel_queries() -> None:
     from dbt.adapters.factory import FACTORY
 
     adapters: dict[str, Any] = dict(FACTORY.adapters)
-    for adapter in adapters.values():
-        adapter.cancel_open_connections()
+    for connections in (adapter.connections for adapter in adapters.values()):
+        with connections.lock:
+            for connection in connections.thread_connections.values():
+                # The adapter's own cancel_open_connections opens those that are not open yet, and
+                # nobody would close them.
+                if connection.state == "open":
+                    with suppress(AttributeError, duckdb.Error):  # it is closed meanwhile
+                        connections.cancel(connection)
