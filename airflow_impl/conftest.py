@@ -29,6 +29,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.update(
         {
             "AIRFLOW_HOME": home,
+            "DO_NOT_TRACK": "1",
             "AIRFLOW__CORE__DAGS_FOLDER": str(HERE),
             "AIRFLOW__CORE__PLUGINS_FOLDER": str(HERE / "plugins"),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",

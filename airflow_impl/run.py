@@ -17,6 +17,7 @@ from urllib.parse import quote
 sys.path.insert(0, str(Path(__file__).parent))  # PYTHONSAFEPATH leaves it out
 from api import Api, UnreachableError, Values
 from ecommerce_pipeline.context import RunSettings
+from ecommerce_pipeline.dbt_runner.manifest import manifest_file
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution.processes import free_port, wait_until
 from ecommerce_pipeline.harness.command_line import main
@@ -24,6 +25,7 @@ from ecommerce_pipeline.harness.postgres_server import running_server
 from ecommerce_pipeline.harness.services import Service, run_to_end
 from ecommerce_pipeline.harness.variant import (
     NATIVE,
+    NO_OP,
     check_path,
     pipeline_file,
     shared_step_server,
@@ -65,7 +67,11 @@ class Airflow:
     """An API server, a scheduler and a Dag processor over a PostgreSQL metadata database."""
 
     name = "airflow"
-    packages: Sequence[str] = ("apache-airflow-core", "apache-airflow-task-sdk")
+    packages: Sequence[str] = (
+        "apache-airflow-core",
+        "apache-airflow-task-sdk",
+        "astronomer-cosmos",
+    )
 
     def __init__(self, form: str = NATIVE) -> None:
         self.form = form
@@ -90,6 +96,8 @@ class Airflow:
         check_path(settings.run, "Airflow", EXPANDED, "a variable of the environment")
         home, logs = settings.run.tool_home / "airflow", settings.run.path / "logs" / "airflow"
         logs.mkdir(parents=True, exist_ok=True)
+        if self.form != NO_OP:
+            manifest_file()  # or the first task, or Airflow's parser, would wait for dbt's
         metadata = settings.run.tool_home / "metadata"
         self.database_url = self._stack.enter_context(running_server(metadata))
         port = free_port()

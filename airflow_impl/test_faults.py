@@ -6,16 +6,23 @@ Who starts a dead service again is ``run.py``, as a service manager would; Airfl
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import psutil
 import pytest
 
 from api import UnreachableError
-from ecommerce_pipeline.specification import EXTRACT_STEPS
-from pipeline_verification.harness.fault_injection import Fault, InterruptedDay, InterruptedRun
-from run import Airflow
+from ecommerce_pipeline.harness.variant import NATIVE, STEP_SERVER
+from ecommerce_pipeline.specification import EXTRACT_STEPS, STEP_BY_NAME
+from pipeline_verification.harness.fault_injection import (
+    Fault,
+    InterruptedDay,
+    InterruptedRun,
+)
+from run import DAG, Airflow
 
 BY_RETRY = "itself: the scheduler tried the task again"
 BY_RESTART = "itself: the service manager started the scheduler again, which tried the task again"
@@ -24,6 +31,22 @@ BY_ITS_RESTART = "itself: the task went on, the service manager started the API 
 
 class InterruptedAirflow(InterruptedRun[Airflow]):
     """How Airflow's processes are found, and how its API shows a failure."""
+
+    def step_process(self, step: str) -> psutil.Process | None:
+        """The process at work on a step: natively dbt with the warehouse open, or the task."""
+        if self.variant.form == STEP_SERVER:
+            return super().step_process(step)
+        if step in EXTRACT_STEPS:
+            (dag_run,) = self.variant.api.get(f"{DAG}/dagRuns")["dag_runs"]
+            instance = self.instance(f"{DAG}/dagRuns/{quote(dag_run['dag_run_id'])}", step)
+            return self.task_process(instance) if instance["state"] == "running" else None
+        _, selector = STEP_BY_NAME[step].arguments
+        for process in self.service("scheduler").children(recursive=True):
+            with suppress(psutil.Error):
+                files = {file.path for file in process.open_files()}
+                if selector in process.cmdline() and str(self.run.warehouse) in files:
+                    return process
+        return None
 
     def task_process(self, instance: dict[str, Any]) -> psutil.Process:
         """The process that runs a task instance; its title is the instance's id."""
@@ -86,9 +109,11 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> InterruptedDay:
     return InterruptedDay.prepare(tmp_path_factory.mktemp("day"))
 
 
-@pytest.fixture
-def interrupted(day: InterruptedDay, tmp_path: Path) -> Iterator[InterruptedAirflow]:
-    with InterruptedAirflow.started(Airflow(), day, tmp_path / "run") as run:
+@pytest.fixture(params=[NATIVE, STEP_SERVER])
+def interrupted(
+    request: pytest.FixtureRequest, day: InterruptedDay, tmp_path: Path
+) -> Iterator[InterruptedAirflow]:
+    with InterruptedAirflow.started(Airflow(request.param), day, tmp_path / "run") as run:
         yield run
 
 

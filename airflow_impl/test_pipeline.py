@@ -26,8 +26,10 @@ from psycopg.conninfo import conninfo_to_dict
 from utc_days import UtcDays
 
 from ecommerce_pipeline.context import RunSettings
+from ecommerce_pipeline.contract import TABLES
 from ecommerce_pipeline.datasets import load_dataset
 from ecommerce_pipeline.execution import step_server
+from ecommerce_pipeline.execution.processes import wait_until
 from ecommerce_pipeline.harness.variant import NATIVE, NO_OP, STEP_SERVER, pipeline_file
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.interval_run import SUCCESS
@@ -35,6 +37,7 @@ from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.specification import EXTRACT_STEPS, STEP_BY_NAME, STEP_NAMES, STEPS
 from ecommerce_pipeline.storage import journal
 from pipeline_verification.harness.control import fill_source
+from pipeline_verification.harness.fault_injection import has_ended
 from services import airflow_environment, pipeline_environment, source_connection
 from settings import database_url
 
@@ -148,6 +151,23 @@ def test_another_dag_can_be_triggered_by_what_this_one_publishes(dag: DAG) -> No
     assert [asset.uri for _, asset in serialized.timetable.asset_condition.iter_assets()] == [
         marts.uri
     ]
+
+
+def test_per_model_keeps_the_gates() -> None:
+    """A task for each model takes the place of the two steps that build; the tests stay gates."""
+    tasks = parsed("per-model").task_dict
+    staging = {f"dbt_run_staging.stg_{table.name}_run" for table in TABLES}
+    marts = {name for name in tasks if name.startswith("dbt_run_marts.")}
+    steps = {s for name in tasks.keys() - staging - marts for s in steps_of(name)}
+    assert steps == set(STEP_NAMES) - {"dbt_run_staging", "dbt_run_marts"}
+    ephemeral = "dbt_run_marts.int_order_items_priced_run"  # Cosmos gives it an empty task
+    for name in (staging | marts) - {ephemeral}:
+        assert tasks[name].pool == "warehouse", name
+    assert tasks["dbt_test_staging"].upstream_task_ids == staging
+    assert tasks["dbt_snapshot"].upstream_task_ids == {"dbt_test_staging"}
+    assert all("dbt_snapshot" in tasks[name].get_flat_relative_ids(upstream=True) for name in marts)
+    upstream = tasks["dbt_test_marts"].get_flat_relative_ids(upstream=True)
+    assert marts <= upstream
 
 
 IMPORTS = """
@@ -325,6 +345,29 @@ def test_a_timeout_leaves_no_step_at_work(
     assert attempt.seconds >= 2
     assert run.step_log(attempt.step, DataInterval.parse(DAY)).exists()
     assert [step for server in forked(psutil.Process()) for step in forked(server)] == []
+
+
+def test_a_timeout_ends_dbt(
+    run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dbt that hangs is stopped with its task, whose journal entry names the time-out."""
+    hanging, pid_file = tmp_path / "hanging-dbt", tmp_path / "hanging-dbt.pid"
+    hanging.write_text(f"#!/bin/sh\necho $$ > {pid_file}\nexec sleep 600\n")
+    hanging.chmod(0o700)
+    native = parsed(NATIVE)
+    build = native.get_task("dbt_run_staging")
+    for name, value in {
+        "dbt_executable_path": str(hanging),
+        "execution_timeout": timedelta(seconds=2),
+        "retries": 0,
+    }.items():
+        monkeypatch.setattr(build, name, value)
+    assert states(native.test(logical_date=NEXT_DAY))["dbt_run_staging"] == "failed"
+    last = journal.read(run)[-1]
+    assert (last.step, last.outcome) == ("dbt_run_staging", "failed")
+    assert "AirflowTaskTimeout" in str(last.details["error"])
+    (dbt,) = [p for p in psutil.Process().children() if p.pid == int(pid_file.read_text())]
+    assert wait_until(lambda: has_ended(dbt), timeout_seconds=30)
 
 
 def test_another_airflow_of_the_caller_is_left_alone(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import duckdb
@@ -15,7 +15,7 @@ import pytest
 from client import Run
 from ecommerce_pipeline.context import RunSettings
 from ecommerce_pipeline.datasets import load_dataset
-from ecommerce_pipeline.harness.variant import STEP_SERVER, forms, started
+from ecommerce_pipeline.harness.variant import NATIVE, STEP_SERVER, forms, started
 from ecommerce_pipeline.interval import days, parse_day
 from ecommerce_pipeline.interval_run import SUCCESS, IntervalRun
 from ecommerce_pipeline.run_directory import RunDirectory
@@ -61,30 +61,22 @@ class InterruptedDagster(InterruptedRun[Dagster]):
         """Whether the API shows the run as failed."""
         return bool(self.shown(run_id)["status"] == "FAILURE")
 
-    def frozen_step(self, step: str) -> AbstractContextManager[psutil.Process]:
-        """Wait until a step of the day runs, and suspend what works for it, for the block."""
-        if self.variant.form == STEP_SERVER:
-            return super().frozen_step(step)
-        return self._frozen_worker(step)
-
     @contextmanager
-    def _frozen_worker(self, step: str) -> Iterator[psutil.Process]:
-        # dbt runs long enough to be found; any other step would be over, and waits for the lock.
-        lock = nullcontext() if step.startswith("dbt") else duckdb.connect(self.run.warehouse)
-        with lock:
-            worker = wait_for(lambda: self._worker(step), f"{step} to run")
-            worker.suspend()
-            try:
-                yield worker
-            finally:
-                with suppress(psutil.NoSuchProcess):
-                    worker.resume()
+    def frozen_step(self, step: str) -> Iterator[psutil.Process]:
+        """Wait until a step of the day runs, and suspend its process for the block."""
+        # Natively a Python step is over before the API tells its process; load_raw waits here.
+        waits = self.variant.form == NATIVE and not step.startswith("dbt")
+        lock = duckdb.connect(self.run.warehouse) if waits else nullcontext()
+        with lock, super().frozen_step(step) as process:
+            yield process
 
-    def _worker(self, step: str) -> psutil.Process | None:
-        """The process of a Python step, or the dbt that a dbt step has started."""
+    def step_process(self, step: str) -> psutil.Process | None:
+        """The process at work on a step: natively Dagster's own, or the dbt that it has started."""
+        if self.variant.form == STEP_SERVER:
+            return super().step_process(step)
         with suppress(ValueError, IndexError, psutil.NoSuchProcess):  # it has not begun
             newest = self.variant.client.runs(steps=False)[-1]["runId"]
-            process = self.step_process(newest, step)
+            process = self.worker(newest, step)
             if not step.startswith("dbt"):
                 return process
             return next((p for p in process.children() if "--selector" in p.cmdline()), None)
@@ -102,7 +94,7 @@ class InterruptedDagster(InterruptedRun[Dagster]):
         }
         return psutil.Process(int(pid))
 
-    def step_process(self, run_id: str, step: str) -> psutil.Process:
+    def worker(self, run_id: str, step: str) -> psutil.Process:
         """The process in which Dagster runs the step."""
         return self.process(run_id, f'Executing step "{step}" in subprocess')
 
@@ -156,7 +148,7 @@ def test_a_killed_step_is_tried_again(interrupted: InterruptedDagster, step: str
         return len(stats["attempts"]) == 1
 
     detected = interrupted.kill_during(
-        step, lambda: [interrupted.step_process(run_id, step)], attempt_is_over
+        step, lambda: [interrupted.worker(run_id, step)], attempt_is_over
     )
     interval_run = interrupted.end(run_id, Fault("the step's process", step, detected, ITSELF))
     assert {s.name: s.attempts for s in interval_run.steps}[step] == 2
@@ -168,7 +160,7 @@ def test_a_killed_run_is_resumed(interrupted: InterruptedDagster) -> None:
     step = "dbt_run_staging"
     run_id = interrupted.launch()
     with interrupted.frozen_step(step) as worker:
-        orphan = interrupted.step_process(run_id, step)
+        orphan = interrupted.worker(run_id, step)
         moment = kill([interrupted.run_process(run_id)])
         wait_for(lambda: has_ended(orphan), "the step to end with its run", 10)
         wait_for(lambda: has_ended(worker), "what works for the step to end with it", 10)
@@ -221,7 +213,7 @@ def test_after_a_power_cut_the_interval_is_run_again(interrupted: InterruptedDag
     run_id = interrupted.launch()
     with interrupted.frozen_step(step):
         services = [*map(interrupted.service, ("daemon", "webserver", CODE_SERVER))]
-        kill([*services, interrupted.run_process(run_id), interrupted.step_process(run_id, step)])
+        kill([*services, interrupted.run_process(run_id), interrupted.worker(run_id, step)])
     interrupted.variant.stop()
     interrupted.variant.start(interrupted.settings)
     interval_run = interrupted.variant.run_interval(interrupted.day.interval)

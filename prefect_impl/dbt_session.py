@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,13 +30,20 @@ def dbt_session(step: str, context: StepContext) -> Iterator[None]:
     Raises:
         PipelineError: the warehouse stays locked, or dbt took too long and was stopped.
     """
-    os.environ.update(native.environment(context))  # read by dbt, and by the runner's settings
+    use_environment(native.environment(context))
     seconds = STEP_BY_NAME[step].timeout_seconds - GRACE_SECONDS
     # dbt closes its connection after each node. With ours open the process keeps the file's lock
     # between two nodes, and dbt need not open the file for every one.
     file = Path(os.environ[WAREHOUSE_VARIABLE])
     with leaving_nothing_open(), warehouse.connect(file), dbt_time_out(step, seconds):
         yield
+
+
+def use_environment(variables: Mapping[str, str]) -> None:
+    """Give dbt, and the runner's settings, these variables instead of the caller's."""
+    for name in [name for name in os.environ if name.startswith("DBT_")]:
+        del os.environ[name]  # nearly all of dbt's options are variables, too
+    os.environ.update(variables)
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from ecommerce_pipeline.execution import step_server
 from ecommerce_pipeline.execution.processes import wait_until
 from ecommerce_pipeline.files.atomic import atomic_file
 from ecommerce_pipeline.harness.services import Service
-from ecommerce_pipeline.harness.variant import Variant, started
+from ecommerce_pipeline.harness.variant import NATIVE, Variant, started
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.interval_run import SUCCESS
 from ecommerce_pipeline.run_directory import RunDirectory
@@ -142,7 +142,19 @@ class InterruptedRun(Generic[V]):
 
     def frozen_step(self, step: str) -> AbstractContextManager[psutil.Process]:
         """Wait until a step of the day runs, and suspend its process for the block."""
-        return frozen_step(self.run, self.day.interval, step)
+        return frozen(lambda: self.step_process(step), step)
+
+    def step_process(self, step: str) -> psutil.Process | None:
+        """The process in which a step of the day runs now: the step server's child for it.
+
+        A tool whose native form runs steps in its own processes overrides this.
+        """
+        return _writer_of(self.run.step_log(step, self.day.interval))
+
+    def is_at_work(self, step: str) -> bool:
+        """Whether a native step of the day has started and not ended, by its log."""
+        log = self.run.step_log(step, self.day.interval)
+        return log.exists() and log.read_text(errors="replace").rstrip().endswith(" started")
 
     def kill_during(
         self,
@@ -185,7 +197,7 @@ class InterruptedRun(Generic[V]):
             AssertionError: they are not; the message lists the differences.
         """
         differences = self.differences()
-        write_result(self.variant.name, replace(fault, equal=not differences))
+        write_result(self.variant, replace(fault, equal=not differences))
         if differences:
             raise AssertionError(report(differences))
 
@@ -202,19 +214,25 @@ def _run_control(run: RunDirectory, day: str, environment: dict[str, str]) -> No
 
 
 @contextmanager
-def frozen_step(run: RunDirectory, interval: DataInterval, step: str) -> Iterator[psutil.Process]:
-    """Wait until the step runs and suspend its process (SIGSTOP) for the block.
+def frozen(find: Callable[[], psutil.Process | None], step: str) -> Iterator[psutil.Process]:
+    """Wait until a step runs and suspend its process (SIGSTOP) for the block.
 
     The process is resumed after the block, if it still exists.
 
+    Args:
+        find: the process in which the step runs now; None while it does not run.
+        step: the step's name, for the message.
+
     Raises:
-        TimeoutError: the step did not start in time, or ended too soon to be suspended.
+        TimeoutError: the step did not start in time.
+        RuntimeError: it ended too soon to be suspended.
     """
     # A suspended step cannot finish between its discovery and the kill of the test.
-    log = run.step_log(step, interval)
-    process = wait_for(lambda: _writer_of(log), f"{step} to run")
+    process = wait_for(find, f"{step} to run")
     process.suspend()
     try:
+        if find() != process:
+            raise RuntimeError(f"{step} ended before it could be suspended")
         yield process
     finally:
         with suppress(psutil.NoSuchProcess):
@@ -282,12 +300,20 @@ def seconds_until(
     return round(time.monotonic() - start, 1) if found else None
 
 
-def write_result(variant: str, fault: Fault) -> None:
-    """Write the fault to ``benchmarks/results/faults-<variant>.json``, replacing an earlier one."""
-    file = ROOT / "benchmarks" / "results" / f"faults-{variant}.json"
+def write_result(variant: Variant, fault: Fault) -> None:
+    """Write the fault to ``benchmarks/results/faults-<variant>.json``, replacing an earlier one.
+
+    The name of a form that is not the native one follows the variant's.
+    """
+    name = variant.name if variant.form == NATIVE else f"{variant.name}-{variant.form}"
+    file = ROOT / "benchmarks" / "results" / f"faults-{name}.json"
     earlier = json.loads(file.read_text())["faults"] if file.exists() else []
     faults = {(entry["killed"], entry["during"]): entry for entry in earlier}
     faults[fault.killed, fault.during] = asdict(fault)
-    values: dict[str, Any] = {"variant": variant, "faults": list(faults.values())}
+    values: dict[str, Any] = {
+        "variant": variant.name,
+        "form": variant.form,
+        "faults": list(faults.values()),
+    }
     with atomic_file(file) as temporary:
         temporary.write_text(json.dumps(values, indent=2) + "\n")
