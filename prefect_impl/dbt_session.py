@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 # own would end the call only, and leave dbt's threads at work on the warehouse.
 GRACE_SECONDS = 30.0
 POLL_SECONDS = 0.1
+# The runner's default level is Prefect's, whose WARNING dbt does not know.
+OPTIONS = {"DBT_WRITE_JSON": "false", "DBT_LOG_LEVEL": "info"}
 
 
 @contextmanager
@@ -44,7 +46,7 @@ def dbt_session(step: str, context: StepContext) -> Iterator[Manifest]:
         PipelineError: dbt cannot parse the project, the warehouse stays locked, or dbt took too
             long and was stopped.
     """
-    use_environment({**native.environment(context), "DBT_WRITE_JSON": "false"})
+    use_environment({**native.environment(context), **OPTIONS})
     seconds = STEP_BY_NAME[step].timeout_seconds - GRACE_SECONDS
     # dbt closes its connection after each node. With ours open the process keeps the file's lock
     # between two nodes, and dbt need not open the file for every one.
