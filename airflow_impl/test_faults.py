@@ -6,7 +6,7 @@ Who starts a dead service again is ``run.py``, as a service manager would; Airfl
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -21,7 +21,6 @@ from pipeline_verification.harness.fault_injection import (
     Fault,
     InterruptedDay,
     InterruptedRun,
-    suspended,
 )
 from run import DAG, Airflow
 
@@ -33,14 +32,10 @@ BY_ITS_RESTART = "itself: the task went on, the service manager started the API 
 class InterruptedAirflow(InterruptedRun[Airflow]):
     """How Airflow's processes are found, and how its API shows a failure."""
 
-    def frozen_step(self, step: str) -> AbstractContextManager[psutil.Process]:
-        """Suspend the step's process: dbt with the warehouse open, or the task itself."""
+    def step_process(self, step: str) -> psutil.Process | None:
+        """The process at work on a step: natively dbt with the warehouse open, or the task."""
         if self.variant.form == STEP_SERVER:
-            return super().frozen_step(step)
-        return suspended(lambda: self.process_at_work(step), f"{step} to work")
-
-    def process_at_work(self, step: str) -> psutil.Process | None:
-        """The process that does a step natively, once it is at work; None before."""
+            return super().step_process(step)
         if step in EXTRACT_STEPS:
             (dag_run,) = self.variant.api.get(f"{DAG}/dagRuns")["dag_runs"]
             instance = self.instance(f"{DAG}/dagRuns/{quote(dag_run['dag_run_id'])}", step)

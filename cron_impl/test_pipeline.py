@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,33 +16,39 @@ import command
 import noop
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.datasets import load_dataset
-from ecommerce_pipeline.execution import step_server
 from ecommerce_pipeline.execution.processes import free_port
 from ecommerce_pipeline.files.lock import exclusive
+from ecommerce_pipeline.harness.variant import NATIVE, STEP_SERVER, shared_step_server
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.interval_run import IntervalRun, interval_run_from_json
 from ecommerce_pipeline.run_directory import RunDirectory
 from ecommerce_pipeline.specification import EXTRACT_STEPS, STEP_NAMES
 from pipeline_verification.harness.control import advance_source, fill_source, run_control
 
+Start = Callable[..., subprocess.CompletedProcess[str]]
+
 FIRST_DAY, SECOND_DAY = "2025-01-01", "2025-01-02"
 
 
-@pytest.fixture(scope="module")
-def environment() -> Iterator[dict[str, str]]:
-    with step_server.running() as address:
-        yield {step_server.ENVIRONMENT_VARIABLE: str(address)}
+@pytest.fixture(scope="module", params=[NATIVE, STEP_SERVER])
+def start(request: pytest.FixtureRequest) -> Iterator[Start]:
+    """Starts the pipeline in a form, in a folder, for some days."""
+    with shared_step_server(request.param) as environment:
+
+        def run(folder: Path, *days: str, **further: str) -> subprocess.CompletedProcess[str]:
+            variables = {**environment, **further}
+            return run_control(folder, *days, environment=variables, form=request.param)
+
+        yield run
 
 
 @pytest.fixture(scope="module")
-def first_day(
-    tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]
-) -> RunDirectory:
+def first_day(tmp_path_factory: pytest.TempPathFactory, start: Start) -> RunDirectory:
     """A folder after the first day's run; its source is at the end of the second."""
     run = RunDirectory(tmp_path_factory.mktemp("first-day"))
     url = f"sqlite:///{run.source_file}"
     fill_source(url, load_dataset("synthetic"), FIRST_DAY)
-    done = run_control(run.path, FIRST_DAY, environment=environment)
+    done = start(run.path, FIRST_DAY)
     assert done.returncode == 0, done.stderr
     advance_source(url, load_dataset("synthetic"), SECOND_DAY)
     return run
@@ -86,9 +93,7 @@ def assert_all_in_order(interval_run: IntervalRun) -> None:
     assert {step.attempts for step in interval_run.steps} == {1}
 
 
-def test_a_failed_staging_test_stops_the_marts(
-    run: RunDirectory, environment: dict[str, str]
-) -> None:
+def test_a_failed_staging_test_stops_the_marts(run: RunDirectory, start: Start) -> None:
     """A bad row fails the gate: no later step starts, nothing is published, Slack is notified."""
     published = run.published.resolve()
     dashboard = run.dashboard.read_bytes()
@@ -98,7 +103,7 @@ def test_a_failed_staging_test_stops_the_marts(
             " (SELECT id FROM orders WHERE updated_at >= ? LIMIT 1)",
             [int(datetime(2025, 1, 2, tzinfo=UTC).timestamp() * 1_000_000)],
         )
-    done = run_control(run.path, SECOND_DAY, environment=environment)
+    done = start(run.path, SECOND_DAY)
     assert done.returncode == 1
     steps = {step.name: step.state for step in recorded(run, SECOND_DAY).steps}
     assert steps["dbt_test_staging"] == "failed"
@@ -110,33 +115,27 @@ def test_a_failed_staging_test_stops_the_marts(
     assert attempts["dbt_test_staging"] == 1
 
 
-def test_an_unreachable_source_is_tried_again(
-    run: RunDirectory, environment: dict[str, str]
-) -> None:
+def test_an_unreachable_source_is_tried_again(run: RunDirectory, start: Start) -> None:
     """An unreachable source is tried three times in all before the run fails."""
     url = f"postgresql://reader@127.0.0.1:{free_port()}/shop"
-    done = run_control(
-        run.path, SECOND_DAY, environment={**environment, "PIPELINE_SOURCE_URL": url}
-    )
+    done = start(run.path, SECOND_DAY, PIPELINE_SOURCE_URL=url)
     assert done.returncode == 1
     (step,) = recorded(run, SECOND_DAY).steps
     assert (step.name, step.state, step.attempts) == ("check_source_freshness", "failed", 3)
 
 
-def test_two_runs_never_overlap(run: RunDirectory, environment: dict[str, str]) -> None:
+def test_two_runs_never_overlap(run: RunDirectory, start: Start) -> None:
     """While one run has locked the folder, another ends at once with a line that says so."""
     with exclusive(run.lock):
-        done = run_control(run.path, SECOND_DAY, environment=environment)
+        done = start(run.path, SECOND_DAY)
     assert done.returncode == 1
     assert "another run" in done.stderr
     assert not run.interval_record(DataInterval.parse(SECOND_DAY)).exists()
 
 
-def test_several_intervals_run_in_one_process(
-    run: RunDirectory, environment: dict[str, str]
-) -> None:
+def test_several_intervals_run_in_one_process(run: RunDirectory, start: Start) -> None:
     """A backfill names its intervals; each gets its own record."""
-    done = run_control(run.path, FIRST_DAY, SECOND_DAY, environment=environment)
+    done = start(run.path, FIRST_DAY, SECOND_DAY)
     assert done.returncode == 0, done.stderr
     assert [recorded(run, day).state for day in (FIRST_DAY, SECOND_DAY)] == ["success"] * 2
 

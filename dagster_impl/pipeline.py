@@ -29,17 +29,11 @@ from settings import FIRST_DAY, Settings, resources
 from step_process import end_with_run, environment, time_limit, wait_for
 
 DAYS = dg.DailyPartitionsDefinition(start_date=FIRST_DAY, timezone="UTC")
-DAILY: dict[str, Any] = {
-    "partitions_def": DAYS,
-    "backfill_policy": dg.BackfillPolicy.multi_run(max_partitions_per_run=1),
-}
+DAILY: dict[str, Any] = {"partitions_def": DAYS, "backfill_policy": dg.BackfillPolicy.multi_run(1)}
 
 AssetContext: TypeAlias = dg.AssetExecutionContext
 CheckContext: TypeAlias = dg.AssetCheckExecutionContext
 Events: TypeAlias = Iterator[Any]
-AssetDecorator: TypeAlias = Callable[
-    [Callable[..., dg.MaterializeResult[Any]]], dg.AssetsDefinition
-]
 
 
 def step_context(settings: Settings, partition: str) -> StepContext:
@@ -79,10 +73,8 @@ def run_dbt(
     step, inputs = context.op_def.name, step_context(settings, context.partition_key)
     variables, command = native.environment(inputs), native.arguments(step)
     options: dict[str, Any] = catalog.DBT
-    if isinstance(
-        context, dg.AssetExecutionContext
-    ):  # dagster-dbt adds what is selected of its tables
-        command, options = command[:1], {"context": context}
+    if is_build := isinstance(context, dg.AssetExecutionContext):
+        command, options = command[:1], {"context": context}  # dagster-dbt adds the selection
     end_with_run()
     with retry_rule(), native.attempt(step, inputs) as attempt:
         with environment(variables):
@@ -94,7 +86,7 @@ def run_dbt(
             )
         # While dbt runs, fetch_… would keep a core busy with waiting for it.
         attempt.exit_code = wait_for(invocation, step)
-        if isinstance(context, dg.AssetExecutionContext):
+        if is_build:
             attempt.is_part = context.is_subset
             yield from invocation.stream().fetch_row_counts().fetch_column_metadata()
         else:
@@ -141,7 +133,7 @@ def notify_failure(context: dg.RunFailureSensorContext, settings: Settings) -> d
     return None
 
 
-def asset(step: str, spec: dg.AssetSpec, deps: Iterable[Any]) -> AssetDecorator:
+def asset(step: str, spec: dg.AssetSpec, deps: Iterable[Any]) -> Callable[..., dg.AssetsDefinition]:
     """Decorate the step that makes one asset from others."""
     specs = [spec.replace_attributes(deps=deps)]
     return dg.multi_asset(specs=specs, **DAILY, **task_options(step))

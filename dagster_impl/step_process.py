@@ -3,6 +3,7 @@
 Dagster limits the time of whole runs alone, and a step's process outlives a run that is killed.
 """
 
+import faulthandler
 import multiprocessing
 import os
 import signal
@@ -17,6 +18,7 @@ from ecommerce_pipeline.execution.processes import end_with_creator
 from ecommerce_pipeline.specification import STEP_BY_NAME
 
 REPEAT_SECONDS = 1.0
+GRACE_SECONDS = 10.0
 
 
 def end_with_run() -> None:
@@ -31,24 +33,37 @@ def end_with_run() -> None:
 def time_limit(step: str) -> Iterator[None]:
     """Interrupt the block when it takes longer than the step may; for the main thread.
 
+    A process that Dagster started for the step, and that cannot be interrupted, ends: Dagster
+    retries its step.
+
     Raises:
         PipelineError: the time was up.
     """
     seconds = STEP_BY_NAME[step].timeout_seconds
+    time_is_up = PipelineError(
+        f"{step} took longer than {seconds:g} s and was stopped",
+        "read the step's log, or raise its time-out",
+        retryable=True,
+    )
+    raised: list[PipelineError] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
-        raise PipelineError(
-            f"{step} took longer than {seconds:g} s and was stopped",
-            "read the step's log, or raise its time-out",
-            retryable=True,
-        )
+        raised.append(time_is_up)
+        raise time_is_up
 
     before = signal.signal(signal.SIGALRM, stop)
     # Again and again: dagster-dbt drops an error that is raised while it reads a line of dbt's.
     signal.setitimer(signal.ITIMER_REAL, seconds, REPEAT_SECONDS)
+    if multiprocessing.parent_process() is not None:  # a query of DuckDB may go on
+        faulthandler.dump_traceback_later(seconds + GRACE_SECONDS, exit=True)
     try:
         yield
+    except Exception as error:
+        if raised:  # a library may raise an error of its own in its place
+            raise time_is_up from error
+        raise
     finally:
+        faulthandler.cancel_dump_traceback_later()
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
 

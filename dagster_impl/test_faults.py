@@ -5,15 +5,17 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
+import duckdb
 import psutil
 import pytest
 
 from client import Run
 from ecommerce_pipeline.context import RunSettings
 from ecommerce_pipeline.datasets import load_dataset
-from ecommerce_pipeline.harness.variant import started
+from ecommerce_pipeline.harness.variant import NATIVE, STEP_SERVER, forms, started
 from ecommerce_pipeline.interval import days, parse_day
 from ecommerce_pipeline.interval_run import SUCCESS, IntervalRun
 from ecommerce_pipeline.run_directory import RunDirectory
@@ -30,12 +32,11 @@ from pipeline_verification.harness.fault_injection import (
     seconds_until,
     wait_for,
 )
-from run import CODE_SERVER, Dagster
+from run import CODE_SERVER, HERE, Dagster
 
 ITSELF = "itself"
-SLOW_START_SECONDS = (
-    15.0  # by then daemon and webserver have noticed that the code server does not answer
-)
+# By then daemon and webserver have noticed that the code server does not answer.
+SLOW_START_SECONDS = 15.0
 RESUMED = "python dagster_impl/run.py --resume"
 EVENTS = """query ($id: ID!) {
   answer: runOrError(runId: $id) { ... on Run { eventConnection { events {
@@ -60,6 +61,27 @@ class InterruptedDagster(InterruptedRun[Dagster]):
         """Whether the API shows the run as failed."""
         return bool(self.shown(run_id)["status"] == "FAILURE")
 
+    @contextmanager
+    def frozen_step(self, step: str) -> Iterator[psutil.Process]:
+        """Wait until a step of the day runs, and suspend its process for the block."""
+        # Natively a Python step is over before the API tells its process; load_raw waits here.
+        waits = self.variant.form == NATIVE and not step.startswith("dbt")
+        lock = duckdb.connect(self.run.warehouse) if waits else nullcontext()
+        with lock, super().frozen_step(step) as process:
+            yield process
+
+    def step_process(self, step: str) -> psutil.Process | None:
+        """The process at work on a step: natively Dagster's own, or the dbt that it has started."""
+        if self.variant.form == STEP_SERVER:
+            return super().step_process(step)
+        with suppress(ValueError, IndexError, psutil.NoSuchProcess):  # it has not begun
+            newest = self.variant.client.runs(steps=False)[-1]["runId"]
+            process = self.worker(newest, step)
+            if not step.startswith("dbt"):
+                return process
+            return next((p for p in process.children() if "--selector" in p.cmdline()), None)
+        return None
+
     def process(self, run_id: str, message: str) -> psutil.Process:
         """The process whose id Dagster records with such a message."""
         events = self.variant.client.ask(EVENTS, id=run_id)["answer"]["eventConnection"]["events"]
@@ -72,7 +94,7 @@ class InterruptedDagster(InterruptedRun[Dagster]):
         }
         return psutil.Process(int(pid))
 
-    def step_process(self, run_id: str, step: str) -> psutil.Process:
+    def worker(self, run_id: str, step: str) -> psutil.Process:
         """The process in which Dagster runs the step."""
         return self.process(run_id, f'Executing step "{step}" in subprocess')
 
@@ -103,13 +125,20 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> InterruptedDay:
     return InterruptedDay.prepare(tmp_path_factory.mktemp("day"))
 
 
+@pytest.fixture(params=forms(HERE))
+def variant(request: pytest.FixtureRequest) -> Dagster:
+    return Dagster(request.param)
+
+
 @pytest.fixture
-def interrupted(day: InterruptedDay, tmp_path: Path) -> Iterator[InterruptedDagster]:
-    with InterruptedDagster.started(Dagster(), day, tmp_path / "run") as run:
+def interrupted(
+    variant: Dagster, day: InterruptedDay, tmp_path: Path
+) -> Iterator[InterruptedDagster]:
+    with InterruptedDagster.started(variant, day, tmp_path / "run") as run:
         yield run
 
 
-@pytest.mark.parametrize("step", ["extract_orders", "dbt_run_marts"])
+@pytest.mark.parametrize("step", ["load_raw", "dbt_run_marts"])
 def test_a_killed_step_is_tried_again(interrupted: InterruptedDagster, step: str) -> None:
     """The run's process sees the death, and the step's retry policy applies."""
     run_id = interrupted.launch()
@@ -119,7 +148,7 @@ def test_a_killed_step_is_tried_again(interrupted: InterruptedDagster, step: str
         return len(stats["attempts"]) == 1
 
     detected = interrupted.kill_during(
-        step, lambda: [interrupted.step_process(run_id, step)], attempt_is_over
+        step, lambda: [interrupted.worker(run_id, step)], attempt_is_over
     )
     interval_run = interrupted.end(run_id, Fault("the step's process", step, detected, ITSELF))
     assert {s.name: s.attempts for s in interval_run.steps}[step] == 2
@@ -130,10 +159,11 @@ def test_a_killed_run_is_resumed(interrupted: InterruptedDagster) -> None:
     """Its steps end with it; the code server detects that, and a second run resumes there."""
     step = "dbt_run_staging"
     run_id = interrupted.launch()
-    with interrupted.frozen_step(step):
-        orphan = interrupted.step_process(run_id, step)
+    with interrupted.frozen_step(step) as worker:
+        orphan = interrupted.worker(run_id, step)
         moment = kill([interrupted.run_process(run_id)])
         wait_for(lambda: has_ended(orphan), "the step to end with its run", 10)
+        wait_for(lambda: has_ended(worker), "what works for the step to end with it", 10)
     detected = seconds_until(lambda: interrupted.has_failed(run_id), 60, since=moment)
     interrupted.end(run_id, Fault("the run's process", step, detected, ITSELF))
     assert detected is not None
@@ -183,7 +213,7 @@ def test_after_a_power_cut_the_interval_is_run_again(interrupted: InterruptedDag
     run_id = interrupted.launch()
     with interrupted.frozen_step(step):
         services = [*map(interrupted.service, ("daemon", "webserver", CODE_SERVER))]
-        kill([*services, interrupted.run_process(run_id), interrupted.step_process(run_id, step)])
+        kill([*services, interrupted.run_process(run_id), interrupted.worker(run_id, step)])
     interrupted.variant.stop()
     interrupted.variant.start(interrupted.settings)
     interval_run = interrupted.variant.run_interval(interrupted.day.interval)
@@ -191,7 +221,7 @@ def test_after_a_power_cut_the_interval_is_run_again(interrupted: InterruptedDag
     assert (interval_run.state, interrupted.shown(run_id)["status"]) == (SUCCESS, "CANCELED")
 
 
-def test_a_backfill_run_twice_leaves_the_same_tables(tmp_path: Path) -> None:
+def test_a_backfill_run_twice_leaves_the_same_tables(variant: Dagster, tmp_path: Path) -> None:
     """From an empty warehouse no day overwrites another, and a second backfill changes no table."""
     week = list(days(parse_day(DAYS[0]), 7))
     control, run = RunDirectory(tmp_path / "control"), RunDirectory(tmp_path / "run")
@@ -201,7 +231,7 @@ def test_a_backfill_run_twice_leaves_the_same_tables(tmp_path: Path) -> None:
     undisturbed = run_control(control.path, *map(str, week))
     assert undisturbed.returncode == 0, undisturbed.stderr
     settings = RunSettings(run=run, source_url=f"sqlite:///{run.source_file}")
-    with started(Dagster(), settings) as variant:
+    with started(variant, settings):
         for _ in range(2):
             runs = variant.backfill(week)
             assert [done.state for done in runs] == [SUCCESS] * 7

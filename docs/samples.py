@@ -24,7 +24,8 @@ METRICS = {
     "seconds": {"unit": "s", "title": "Seconds"},
     "peak_megabytes": {"unit": "MB", "title": "Peak memory"},
 }
-MEASURED = ("extract.json", "dbt.json", "faults-*.json")
+MEASURED = ("extract.json", "dbt.json")
+FAULTS_OF = "-step-server.json"
 ROUNDS = 5
 SCORE = "2/2"
 
@@ -40,6 +41,8 @@ def write(folder: Path, variants: Sequence[str]) -> Path:
     for pattern in MEASURED:
         for path in (ROOT / "benchmarks" / "results").glob(pattern):
             shutil.copy(path, results)
+    for path in (ROOT / "benchmarks" / "results").glob(f"faults-*{FAULTS_OF}"):
+        shutil.copy(path, results / path.name.replace(FAULTS_OF, ".json"))
     save(results, "conformance", conformance(variants))
     for benchmark in ("pipeline", "steps", "footprint"):
         save(results, benchmark, measurement(benchmark, variants))

@@ -78,8 +78,8 @@ def test_the_faults_of_a_tool_are_those_of_its_file(results: Path, tool: Tool) -
     file.write_text(json.dumps({"variant": tool.name, "faults": faults}))
     _, _, *rows = tool_summary.faults(Results(results), tool).splitlines()
     assert rows == [
-        "| it | `publish` | 0.5 s | itself | equal |",
-        "| it | `publish` | never | itself | differ |",
+        "| native | it | `publish` | 0.5 s | itself | equal |",
+        "| native | it | `publish` | never | itself | differ |",
     ]
 
 

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.dbt_runner import native
-from ecommerce_pipeline.dbt_runner.manifest import WAREHOUSE_VARIABLE
+from ecommerce_pipeline.dbt_runner.manifest import (
+    WAREHOUSE_VARIABLE,
+    parse_if_changed,
+    read_manifest,
+)
 from ecommerce_pipeline.dbt_runner.runner import leaving_nothing_open
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.specification import STEP_BY_NAME
 from ecommerce_pipeline.storage import warehouse
+
+if TYPE_CHECKING:
+    from dbt.contracts.graph.manifest import Manifest
 
 # So long before Prefect's time-out dbt's queries are cancelled, and dbt ends by itself. Prefect's
 # own would end the call only, and leave dbt's threads at work on the warehouse.
@@ -24,19 +32,37 @@ POLL_SECONDS = 0.1
 
 
 @contextmanager
-def dbt_session(step: str, context: StepContext) -> Iterator[None]:
+def dbt_session(step: str, context: StepContext) -> Iterator[Manifest]:
     """For the block, in which a task runs the step's dbt command in this process.
 
+    Yields the parsed project. With it neither dbt writes its manifest for each command nor the
+    runner reads it.
+
     Raises:
-        PipelineError: the warehouse stays locked, or dbt took too long and was stopped.
+        PipelineError: dbt cannot parse the project, the warehouse stays locked, or dbt took too
+            long and was stopped.
     """
-    os.environ.update(native.environment(context))  # read by dbt, and by the runner's settings
+    use_environment({**native.environment(context), "DBT_WRITE_JSON": "false"})
     seconds = STEP_BY_NAME[step].timeout_seconds - GRACE_SECONDS
     # dbt closes its connection after each node. With ours open the process keeps the file's lock
     # between two nodes, and dbt need not open the file for every one.
     file = Path(os.environ[WAREHOUSE_VARIABLE])
     with leaving_nothing_open(), warehouse.connect(file), dbt_time_out(step, seconds):
-        yield
+        parsed = parse_if_changed()
+        yield parsed_project(parsed, (parsed / "manifest.json").stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=1)
+def parsed_project(folder: Path, changed_at_ns: int) -> Manifest:
+    """dbt's object of the project that was parsed then; read once by a flow run."""
+    return read_manifest(folder)
+
+
+def use_environment(variables: Mapping[str, str]) -> None:
+    """Give dbt, and the runner's settings, these variables instead of the caller's."""
+    for name in [name for name in os.environ if name.startswith("DBT_")]:
+        del os.environ[name]  # nearly all of dbt's options are variables, too
+    os.environ.update(variables)
 
 
 @contextmanager
@@ -44,7 +70,7 @@ def dbt_time_out(step: str, seconds: float) -> Iterator[None]:
     """For the block, in which dbt runs, cancel all its queries once it has taken too long.
 
     Raises:
-        PipelineError: it took too long, and failed.
+        PipelineError: it took too long.
     """
     has_ended = threading.Event()
     is_late = threading.Event()
@@ -57,19 +83,22 @@ def dbt_time_out(step: str, seconds: float) -> Iterator[None]:
 
     watcher = threading.Thread(target=watch, name="dbt-time-out", daemon=True)
     watcher.start()
+    problem: Exception | None = None
     try:
         yield
     except Exception as error:
-        if is_late.is_set():
-            raise PipelineError(
-                f"{step} took longer than {seconds:g} s and was stopped",
-                "find out what it waited for, or raise the step's time-out",
-                retryable=True,
-            ) from error
-        raise
+        if not is_late.is_set():
+            raise
+        problem = error
     finally:
         has_ended.set()
         watcher.join()
+    if is_late.is_set():
+        raise PipelineError(
+            f"{step} took longer than {seconds:g} s and was stopped",
+            "find out what it waited for, or raise the step's time-out",
+            retryable=True,
+        ) from problem
 
 
 def cancel_queries() -> None:

@@ -41,11 +41,15 @@ SETTINGS = (
 )
 SECRETS = ("PIPELINE_SOURCE_URL", "PIPELINE_SLACK_WEBHOOK_URL")
 HERE = Path(__file__).parent
-DEPLOYED_RUNS = {"prefect.resource.role": "deployment"}
 HEARTBEAT = "prefect.flow-run.heartbeat"
-ENDS = [f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Crashed", "Cancelled")]
+SCHEDULED = "prefect.flow-run.AwaitingRetry"
+PENDING = "prefect.flow-run.Pending"
+RUNNING = "prefect.flow-run.Running"
+CRASHED = "prefect.flow-run.Crashed"
+ENDS = [CRASHED, *(f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled"))]
 SCHEDULE_AGAIN = {"state": "SCHEDULED", "name": "AwaitingRetry"}
 PENDING_SECONDS = 60  # a flow run starts within seconds of being claimed by the worker
+CRASH_SECONDS = 10  # Prefect's shortest
 SILENCE_SECONDS = 90  # three of Prefect's shortest heartbeats; one may be late on a busy machine
 
 
@@ -92,55 +96,64 @@ def _make_automations() -> None:
     """
     # A worker reports the death of its flow run. When the worker died as well, only the missing
     # heartbeats show it; Prefect itself would leave the run Running for ever.
-    _when_missing(
+    _change_when_missing(
         name="crash-silent-runs",
         description="A run whose heartbeats stopped has lost its process and its worker.",
         after=HEARTBEAT,
         expect=[HEARTBEAT, *ENDS],
         within=SILENCE_SECONDS,
-        then={"state": "CRASHED", "message": "No heartbeats"},
+        change={"state": "CRASHED", "message": "No heartbeats"},
     )
     # A worker that dies between the claim and the start leaves the run Pending for ever.
-    _when_missing(
+    _change_when_missing(
         name="schedule-pending-runs-again",
         description="A run that did not start after a worker had claimed it has lost that worker.",
-        after="prefect.flow-run.Pending",
-        expect=["prefect.flow-run.Running", *ENDS],
+        after=PENDING,
+        expect=[RUNNING, *ENDS],
         within=PENDING_SECONDS,
-        then=SCHEDULE_AGAIN,
+        change=SCHEDULE_AGAIN,
     )
-    _replace(
+    # Not at once: the worker reports a crash twice, the second time after the hooks. Of a run that
+    # was scheduled in between, two processes would start.
+    _change_when_missing(
         name="resume-crashed-runs",
         description=f"A crashed run resumes where it stopped, at most {MAX_ATTEMPTS - 1} times.",
-        trigger={
-            "posture": "Reactive",
-            "match": {"prefect.run-count": [str(count) for count in range(1, MAX_ATTEMPTS)]},
-            "expect": ["prefect.flow-run.Crashed"],
-        },
-        then=SCHEDULE_AGAIN,
+        after=CRASHED,
+        expect=[SCHEDULED, PENDING, RUNNING],
+        within=CRASH_SECONDS,
+        change=SCHEDULE_AGAIN,
+        match={"prefect.run-count": [str(count) for count in range(1, MAX_ATTEMPTS)]},
     )
 
 
-def _when_missing(
-    *, name: str, description: str, after: str, expect: list[str], within: int, then: dict[str, str]
+def _change_when_missing(
+    *,
+    name: str,
+    description: str,
+    after: str,
+    expect: list[str],
+    within: int,
+    change: dict[str, str],
+    match: dict[str, list[str]] | None = None,
 ) -> None:
-    """Change the state of a run when no expected event follows another one in so many seconds."""
-    trigger = {"posture": "Proactive", "after": [after], "expect": expect, "within": within}
-    _replace(name, description, trigger, then)
+    """Change the state of a deployed run when no expected event follows another in time.
 
-
-def _replace(name: str, description: str, trigger: dict[str, Any], then: dict[str, str]) -> None:
-    """Replace an automation that changes the state of deployed runs, each by its own events."""
+    An automation of the same name is replaced.
+    """
     automation = {
         "name": name,
         "description": description,
         "trigger": {
             "type": "event",
-            "match_related": DEPLOYED_RUNS,
+            "posture": "Proactive",
+            "match": match or {},
+            "match_related": {"prefect.resource.role": "deployment"},
             "for_each": ["prefect.resource.id"],
-            **trigger,
+            "after": [after],
+            "expect": expect,
+            "within": within,
         },
-        "actions": [{"type": "change-flow-run-state", **then}],
+        "actions": [{"type": "change-flow-run-state", **change}],
     }
     with get_client(sync_client=True) as client:
         for existing in client.read_automations_by_name(name):

@@ -58,8 +58,10 @@ def run_dbt(step: str, context: StepContext) -> Rows:
     """Run one dbt step: dbt's command on the step's selector, with a task run for each node."""
     from prefect_dbt import PrefectDbtRunner  # here: the worker loads this file without dbt
 
-    with native.attempt(step, context) as dbt, dbt_session(step, context):
-        PrefectDbtRunner().invoke(native.arguments(step))
+    with native.attempt(step, context) as dbt, dbt_session(step, context) as manifest:
+        # The attempt raises what dbt's results say.
+        runner = PrefectDbtRunner(manifest=manifest, raise_on_failure=False)
+        runner.invoke(native.arguments(step)).result.write(str(dbt.target / native.RESULTS))
     get_run_logger().info(dbt.result.summary)
     return dict(dbt.result.rows)
 

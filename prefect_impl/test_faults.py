@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from constants import BACKFILL_DEPLOYMENT, BACKFILL_FLOW, PIPELINE_DEPLOYMENT, PIPELINE_FLOW
+from ecommerce_pipeline.harness.variant import STEP_SERVER, forms
 from ecommerce_pipeline.specification import STEP_NAMES
 from pipeline_verification.harness.fault_injection import (
     DAYS,
@@ -28,6 +29,12 @@ BY_RESTART = "itself: the flow run went on, the service manager started the serv
 
 class InterruptedPrefect(InterruptedRun[Prefect]):
     """How Prefect's processes are found, and how its API shows a failure."""
+
+    def step_process(self, step: str) -> psutil.Process | None:
+        """In the native form every step runs in the flow run's own process."""
+        if self.variant.form == STEP_SERVER:
+            return super().step_process(step)
+        return self.flow_run_process() if self.is_at_work(step) else None
 
     def start_interval(self) -> str:
         """Run the second day; return the flow run's id."""
@@ -60,9 +67,11 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> InterruptedDay:
     return InterruptedDay.prepare(tmp_path_factory.mktemp("day"))
 
 
-@pytest.fixture
-def interrupted(day: InterruptedDay, tmp_path: Path) -> Iterator[InterruptedPrefect]:
-    with InterruptedPrefect.started(Prefect(), day, tmp_path / "run") as run:
+@pytest.fixture(params=forms(Path(__file__).parent))
+def interrupted(
+    request: pytest.FixtureRequest, day: InterruptedDay, tmp_path: Path
+) -> Iterator[InterruptedPrefect]:
+    with InterruptedPrefect.started(Prefect(request.param), day, tmp_path / "run") as run:
         yield run
 
 

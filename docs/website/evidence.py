@@ -108,15 +108,17 @@ class Evidence:
         """Per injected fault: the killed process, when the tool noticed, and how the run ended."""
         rows = [
             [
+                form,
                 escape(fault["killed"]),
                 f"<code>{escape(fault['during'])}</code>",
                 seconds_or_never(fault["detected_seconds"]),
                 escape(fault["completed_by"]),
                 _verdict(fault["equal"], "differs"),
             ]
-            for fault in self._results.get(f"faults-{tool.name}", "faults")
+            for form, faults in self._results.faults(tool.name).items()
+            for fault in faults
         ]
-        header = ["killed", "during", "noticed after", "completed by", "outcome"]
+        header = ["form", "killed", "during", "noticed after", "completed by", "outcome"]
         return table(f"Faults injected under {tool.title}", header, rows)
 
     def versions(self, tool: Tool) -> str:
@@ -169,7 +171,8 @@ class Evidence:
             fault["equal"]
             for tool in self._tools
             if tool.has_faults
-            for fault in self._results.get(f"faults-{tool.name}", "faults")
+            for faults in self._results.faults(tool.name).values()
+            for fault in faults
         ]
         return f"{sum(killed)} of {len(killed)}"
 

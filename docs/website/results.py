@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ecommerce_pipeline.errors import PipelineError
-from ecommerce_pipeline.harness.variant import NATIVE
+from ecommerce_pipeline.harness.variant import NATIVE, STEP_SERVER
 from pipeline_verification.conformance.files import results_name
 from pipeline_verification.harness.environments import CONTROL, form_names, has_form
 
@@ -116,6 +116,18 @@ class Results:
         """The first scenario in which a variant was not equal, and why; empty where it was."""
         return next(self._differences(variant), "")
 
+    def faults(self, variant: str) -> dict[str, Sequence[Json]]:
+        """The injected faults of a variant by the form of its pipeline.
+
+        Raises:
+            PipelineError: there are none.
+        """
+        names = {form: case_name(f"faults-{variant}", form) for form in form_names()}
+        found = {form: name for form, name in names.items() if self._path(name).is_file()}
+        if not found:
+            self.read(names[NATIVE])  # raises, with the command that makes it
+        return {form: self.get(name, "faults") for form, name in found.items()}
+
     def has_case(self, benchmark: str, case: str) -> bool:
         """Whether a case of a benchmark was measured."""
         return case in self.get(benchmark, "cases")
@@ -196,5 +208,5 @@ def _command(name: str) -> str:
         form = name.removeprefix(CONFORMANCE).removeprefix("-")
         return f"nox -s compare -- --form {form}" if form else "nox -s compare"
     if name.startswith("faults-"):
-        return f"nox -s {name}"
+        return f"nox -s {name.removesuffix(f'-{STEP_SERVER}')}"
     return f"nox -s benchmark -- {name}"

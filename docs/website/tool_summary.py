@@ -87,15 +87,23 @@ def faults(results: Results, tool: Tool) -> str:
     Raises:
         PipelineError: a result is missing.
     """
-    header = ("SIGKILL of", "during", "noticed after", "completed by", "data")
+    header = ("form", "SIGKILL of", "during", "noticed after", "completed by", "data")
     return markdown(header, _faults(results, tool))
 
 
 def _faults(results: Results, tool: Tool) -> Iterator[tuple[str, ...]]:
-    for fault in results.get(f"faults-{tool.name}", "faults"):
-        noticed = seconds_or_never(fault["detected_seconds"])
-        data = "equal" if fault["equal"] else "differ"
-        yield fault["killed"], f"`{fault['during']}`", noticed, fault["completed_by"], data
+    for form, faults in results.faults(tool.name).items():
+        for fault in faults:
+            noticed = seconds_or_never(fault["detected_seconds"])
+            data = "equal" if fault["equal"] else "differ"
+            yield (
+                form,
+                fault["killed"],
+                f"`{fault['during']}`",
+                noticed,
+                fault["completed_by"],
+                data,
+            )
 
 
 def _cell(results: Results, tool: Tool, column: Column | None, metric: str) -> str:

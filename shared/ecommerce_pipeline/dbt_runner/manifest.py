@@ -13,6 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ecommerce_pipeline import specification
+from ecommerce_pipeline.dbt_runner import selection
 from ecommerce_pipeline.dbt_runner.selection import Node
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution.environment import stated_environment
@@ -34,6 +36,7 @@ _STATE = "partial_parse.msgpack"
 _NODES = "selected_nodes.json"
 _MADE = (_STATE, _MANIFEST, _NODES)
 _ORIGIN = "parsed.json"  # which contents the others were made of, and their digests
+_CODE = (selection.__file__, specification.__file__)
 _PARSING = ".parsing-"
 _NOT_THE_PROJECT = ("target", "logs")  # where dbt writes
 
@@ -163,9 +166,14 @@ def _is_of(digest: str, parsed: Path) -> bool:
 
 
 def _origin(digest: str, folder: Path) -> dict[str, str]:
-    """The digests of the project and of what dbt made of it."""
+    """The digests of the project, of the code that chooses its nodes, and of what was made."""
     made = {name: hashlib.sha256((folder / name).read_bytes()) for name in _MADE}
-    return {"project": digest, **{name: content.hexdigest() for name, content in made.items()}}
+    code = hashlib.sha256(b"".join(Path(file).read_bytes() for file in _CODE))
+    return {
+        "project": digest,
+        "code": code.hexdigest(),
+        **{name: content.hexdigest() for name, content in made.items()},
+    }
 
 
 def _parse(project: Path, parsed: Path, digest: str) -> None:

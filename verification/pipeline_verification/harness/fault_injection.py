@@ -142,7 +142,19 @@ class InterruptedRun(Generic[V]):
 
     def frozen_step(self, step: str) -> AbstractContextManager[psutil.Process]:
         """Wait until a step of the day runs, and suspend its process for the block."""
-        return frozen_step(self.run, self.day.interval, step)
+        return frozen(lambda: self.step_process(step), step)
+
+    def step_process(self, step: str) -> psutil.Process | None:
+        """The process in which a step of the day runs now: the step server's child for it.
+
+        A tool whose native form runs steps in its own processes overrides this.
+        """
+        return _writer_of(self.run.step_log(step, self.day.interval))
+
+    def is_at_work(self, step: str) -> bool:
+        """Whether a native step of the day has started and not ended, by its log."""
+        log = self.run.step_log(step, self.day.interval)
+        return log.exists() and log.read_text(errors="replace").rstrip().endswith(" started")
 
     def kill_during(
         self,
@@ -185,8 +197,7 @@ class InterruptedRun(Generic[V]):
             AssertionError: they are not; the message lists the differences.
         """
         differences = self.differences()
-        form = "" if self.variant.form == NATIVE else f"-{self.variant.form}"
-        write_result(f"{self.variant.name}{form}", replace(fault, equal=not differences))
+        write_result(self.variant, replace(fault, equal=not differences))
         if differences:
             raise AssertionError(report(differences))
 
@@ -203,32 +214,25 @@ def _run_control(run: RunDirectory, day: str, environment: dict[str, str]) -> No
 
 
 @contextmanager
-def frozen_step(run: RunDirectory, interval: DataInterval, step: str) -> Iterator[psutil.Process]:
-    """Wait until the step runs and suspend its process (SIGSTOP) for the block.
+def frozen(find: Callable[[], psutil.Process | None], step: str) -> Iterator[psutil.Process]:
+    """Wait until a step runs and suspend its process (SIGSTOP) for the block.
 
     The process is resumed after the block, if it still exists.
 
-    Raises:
-        TimeoutError: the step did not start in time, or ended too soon to be suspended.
-    """
-    log = run.step_log(step, interval)
-    with suspended(lambda: _writer_of(log), f"{step} to run") as process:
-        yield process
-
-
-@contextmanager
-def suspended(find: Callable[[], psutil.Process | None], what: str) -> Iterator[psutil.Process]:
-    """Wait until a process is found, and suspend it (SIGSTOP) for the block.
-
-    The process is resumed after the block, if it still exists.
+    Args:
+        find: the process in which the step runs now; None while it does not run.
+        step: the step's name, for the message.
 
     Raises:
-        TimeoutError: it was not found in time; the message says what was waited for.
+        TimeoutError: the step did not start in time.
+        RuntimeError: it ended too soon to be suspended.
     """
     # A suspended step cannot finish between its discovery and the kill of the test.
-    process = wait_for(find, what)
+    process = wait_for(find, f"{step} to run")
     process.suspend()
     try:
+        if find() != process:
+            raise RuntimeError(f"{step} ended before it could be suspended")
         yield process
     finally:
         with suppress(psutil.NoSuchProcess):
@@ -296,17 +300,20 @@ def seconds_until(
     return round(time.monotonic() - start, 1) if found else None
 
 
-def write_result(variant: str, fault: Fault) -> None:
+def write_result(variant: Variant, fault: Fault) -> None:
     """Write the fault to ``benchmarks/results/faults-<variant>.json``, replacing an earlier one.
 
-    Args:
-        variant: the variant's name, and its form unless it is the native one.
-        fault: what was measured.
+    The name of a form that is not the native one follows the variant's.
     """
-    file = ROOT / "benchmarks" / "results" / f"faults-{variant}.json"
+    name = variant.name if variant.form == NATIVE else f"{variant.name}-{variant.form}"
+    file = ROOT / "benchmarks" / "results" / f"faults-{name}.json"
     earlier = json.loads(file.read_text())["faults"] if file.exists() else []
     faults = {(entry["killed"], entry["during"]): entry for entry in earlier}
     faults[fault.killed, fault.during] = asdict(fault)
-    values: dict[str, Any] = {"variant": variant, "faults": list(faults.values())}
+    values: dict[str, Any] = {
+        "variant": variant.name,
+        "form": variant.form,
+        "faults": list(faults.values()),
+    }
     with atomic_file(file) as temporary:
         temporary.write_text(json.dumps(values, indent=2) + "\n")
