@@ -92,10 +92,10 @@ def environment(context: Context) -> dict[str, str]:
     """The environment in which dbt runs, without credentials: Airflow shows it with the task."""
     from ecommerce_pipeline.dbt_runner import native
 
+    # Cosmos looks for dbt's artifacts in its own copy of the project.
+    left_out = ("PIPELINE_", "PG", "DBT_TARGET_PATH", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
     return {
         name: value
         for name, value in native.environment(step_context(context)).items()
-        if name == WAREHOUSE_VARIABLE
-        # Cosmos looks for dbt's artifacts in its own copy of the project.
-        or not name.startswith(("PIPELINE_", "PG", "DBT_TARGET_PATH"))
+        if name == WAREHOUSE_VARIABLE or not name.upper().startswith(left_out)
     }

@@ -108,6 +108,8 @@ def airflow_environment(
         "scheduler.orphaned_tasks_check_interval": 10,
         "scheduler.task_instance_heartbeat_timeout": 30,
         "scheduler.task_instance_heartbeat_timeout_detection_interval": 2,
+        "workers.execution_api_retries": 8,
+        "workers.execution_api_retry_wait_max": 10,
         "cosmos.cache_dir": home / "cosmos",
         "logging.base_log_folder": logs / "tasks",
         "logging.dag_processor_child_process_log_directory": logs / "dag_processor",
