@@ -14,7 +14,7 @@ from ecommerce_pipeline.execution.processes import wait_until
 from ecommerce_pipeline.interval_run import FAILED, RUNNING, SKIPPED, SUCCESS, IntervalRun, StepRun
 from ecommerce_pipeline.specification import STEP_NAMES
 
-POLL_SECONDS = 0.2
+POLL_SECONDS = 0.5  # each question costs the server 10 ms of processor time
 BUSY_SECONDS = 60.0
 SETTLE_SECONDS = 20.0
 PAGE = 200  # the server's limit for one answer
