@@ -13,6 +13,7 @@ from types import FrameType
 
 from dagster_dbt import DbtCliInvocation
 
+from ecommerce_pipeline.dbt_runner.command import PARENT_VARIABLE
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution.processes import end_with_creator
 from ecommerce_pipeline.specification import STEP_BY_NAME
@@ -85,13 +86,13 @@ def wait_for(dbt: DbtCliInvocation, step: str) -> int:
 
 @contextmanager
 def environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Give this process another environment for the block, in which it starts dbt.
+    """Give this process another environment for the block, in which it starts dbt itself.
 
     ``DbtCliResource`` hands on the environment as it is, and has no parameter for more.
     """
     before = dict(os.environ)
     os.environ.clear()
-    os.environ.update(variables)
+    os.environ.update({**variables, PARENT_VARIABLE: str(os.getpid())})
     try:
         yield
     finally:

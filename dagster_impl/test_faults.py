@@ -79,7 +79,7 @@ class InterruptedDagster(InterruptedRun[Dagster]):
             process = self.worker(newest, step)
             if not step.startswith("dbt"):
                 return process
-            return next((p for p in process.children() if "--selector" in p.cmdline()), None)
+            return next((p for p in process.children() if _has_open(p, "dbt.log")), None)
         return None
 
     def process(self, run_id: str, message: str) -> psutil.Process:
@@ -118,6 +118,10 @@ class InterruptedDagster(InterruptedRun[Dagster]):
         self.record(fault)
         assert interval_run.state == SUCCESS
         return interval_run
+
+
+def _has_open(process: psutil.Process, name: str) -> bool:
+    return any(Path(opened.path).name == name for opened in process.open_files())
 
 
 @pytest.fixture(scope="module")

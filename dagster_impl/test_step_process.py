@@ -18,6 +18,7 @@ import pytest
 import pipeline
 import step_process
 from conftest import resources, states
+from ecommerce_pipeline.dbt_runner.command import PARENT_VARIABLE
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution.processes import wait_until
 from ecommerce_pipeline.harness.variant import NATIVE
@@ -102,6 +103,13 @@ def test_dbt_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
         (dbt,) = psutil.Process(step.pid).children()
         step.kill()
         assert wait_until(lambda: not dbt.is_running(), timeout_seconds=30)
+
+
+def test_dbt_does_not_start_for_a_process_that_has_ended(tmp_path: Path) -> None:
+    """A step that is killed while its dbt starts leaves no dbt that begins to work afterwards."""
+    other = {PARENT_VARIABLE: "1"}
+    ended = subprocess.run([PIPELINE_DBT, "debug"], env=other, cwd=tmp_path, check=False)
+    assert ended.returncode == -signal.SIGKILL
 
 
 def test_the_version_is_told_without_dbt() -> None:

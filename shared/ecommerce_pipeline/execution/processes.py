@@ -44,11 +44,16 @@ def ending_with_parent(command: Sequence[str], signal_name: str = "TERM") -> lis
     return [setpriv, "--pdeathsig", signal_name, *command] if setpriv else list(command)
 
 
-def be_killed_with_parent() -> None:
-    """Let the kernel kill this process when the thread that started it ends; Linux only."""
+def be_killed_with_parent(parent: int | None = None) -> None:
+    """Let the kernel kill this process when the thread that started it ends; Linux only.
+
+    Args:
+        parent: the process that started this one; by default the one that is its parent now, which
+            is another one if that has ended already.
+    """
     if sys.platform != "linux":
         return
-    parent = os.getppid()
+    parent = os.getppid() if parent is None else parent
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it ended before the request
         os.kill(os.getpid(), signal.SIGKILL)
