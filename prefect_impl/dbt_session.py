@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 from collections.abc import Iterator, Mapping
@@ -60,6 +61,9 @@ def dbt_session(step: str, context: StepContext) -> Iterator[Manifest]:
 def parsed_project(folder: Path, changed_at_ns: int) -> Manifest:
     """dbt's object of the project that was parsed then; read once by a flow run."""
     return read_manifest(folder)
+
+
+atexit.register(parsed_project.cache_clear)  # else DuckDB's module complains at Python's end
 
 
 def use_environment(variables: Mapping[str, str]) -> None:
