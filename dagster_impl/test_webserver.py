@@ -22,7 +22,7 @@ def status(
     (address,) = services.addresses.values()
     request = urllib.request.Request(address + path, body, dict(headers))  # noqa: S310 (loopback)
     try:
-        with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310 (loopback)
             return int(response.status)
     except urllib.error.HTTPError as error:
         return error.code
