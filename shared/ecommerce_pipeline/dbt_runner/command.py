@@ -6,6 +6,7 @@ dbt alone outlives a tool that is killed, and would write beside the step's own 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from importlib.metadata import version
 
@@ -26,6 +27,8 @@ def main() -> None:
         return
     parent = os.environ.get(PARENT_VARIABLE)
     be_killed_with_parent(int(parent) if parent else None)
+    # A shell's background process ignores SIGINT, and so would dbt, with which tools stop it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     from dbt.cli.main import cli
 
     cli()
