@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -172,3 +173,19 @@ def test_dbt_ends_with_the_process_that_started_it(shop: Shop, tmp_path: Path) -
             assert dbt.is_running()
             starter.kill()
         assert wait_until(lambda: not dbt.is_running(), timeout_seconds=10)
+
+
+def test_dbt_can_be_interrupted_where_its_starter_cannot(shop: Shop, tmp_path: Path) -> None:
+    """SIGINT ends dbt although the shell that started it ignores it, as in the background."""
+    environment = {**native.environment(shop.context()), "DBT_LOG_PATH": str(tmp_path)}
+    command = [str(DBT), *native.arguments(STAGING)]
+    with duckdb.connect(shop.run.warehouse):  # dbt waits for the lock up to a minute
+        dbt = subprocess.Popen(
+            ["/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh", *command],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+        )
+        with dbt:
+            assert wait_until((tmp_path / "dbt.log").exists, timeout_seconds=60)
+            dbt.send_signal(signal.SIGINT)
+            assert dbt.wait(30) != 0
