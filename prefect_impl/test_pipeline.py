@@ -174,8 +174,10 @@ def assert_all_in_order(found: list[TaskRun]) -> None:
 
 def test_the_artifacts_are_a_table_of_rows_and_a_report(first_day: RunDirectory) -> None:
     """A run leaves its rows by table, and a page that links to the dashboard."""
+    of_flow_run = FlowRunFilter(id=FlowRunFilterId(any_=[last_flow_run(FIRST_DAY).id]))
     with get_client(sync_client=True) as client:
-        artifacts = {artifact.key: artifact for artifact in client.read_artifacts()}
+        found = client.read_artifacts(flow_run_filter=of_flow_run)
+    artifacts = {artifact.key: artifact for artifact in found}
     assert '"table": "fct_orders"' in str(artifacts["rows"].data)
     assert first_day.dashboard.as_uri() in str(artifacts["report"].data)
 
