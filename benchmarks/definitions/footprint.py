@@ -20,7 +20,7 @@ import psutil
 
 from ecommerce_pipeline.datasets import load_dataset
 from ecommerce_pipeline.errors import PipelineError
-from ecommerce_pipeline.harness.variant import NATIVE, STEP_SERVER, pipeline_file
+from ecommerce_pipeline.harness.variant import NATIVE, STEP_SERVER, name_in_form, pipeline_file
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.run_directory import RunDirectory
 from measuring import files
@@ -233,4 +233,4 @@ def _of_form(
     def opened(variant: str, folder: Path) -> Iterator[FootprintSession]:
         yield make(variant, folder, form)
 
-    return Group({name if form == NATIVE else f"{name}-{form}": case}, opened, variant_names(form))
+    return Group({name_in_form(name, form): case}, opened, variant_names(form))

@@ -22,7 +22,7 @@ from datetime import date
 from functools import partial
 from pathlib import Path
 
-from ecommerce_pipeline.harness.variant import NATIVE, STEP_SERVER
+from ecommerce_pipeline.harness.variant import NATIVE, STEP_SERVER, name_in_form
 from ecommerce_pipeline.interval import DAY, DataInterval, days
 from ecommerce_pipeline.run_directory import RunDirectory
 from measuring import noop
@@ -98,13 +98,8 @@ def plan(folders: RunFolders, options: BenchmarkOptions) -> Plan:
     return Plan("pipeline", TITLE, tuple(groups), against_the_floor)
 
 
-def case_name(setup: str, form: str) -> str:
-    """The name of a case in a form: ``daily``, ``daily-step-server``."""
-    return setup if form == NATIVE else f"{setup}-{form}"
-
-
 def setup_of(case: str, form: str) -> str:
-    """The inverse of ``case_name``."""
+    """The inverse of ``name_in_form``."""
     return case if form == NATIVE else case.removesuffix(f"-{form}")
 
 
@@ -114,7 +109,7 @@ def cases(folders: RunFolders, form: str = NATIVE) -> dict[str, Case]:
     wanted = {NATIVE: every, STEP_SERVER: (DAILY, BACKFILL)}.get(form, (DAILY,))
     title = "" if form == NATIVE else f"in the form {form}: "
     return {
-        case_name(name, form): replace(case, description=f"{title}{case.description}")
+        name_in_form(name, form): replace(case, description=f"{title}{case.description}")
         for name, case in every.items()
         if name in wanted
     }
@@ -152,7 +147,7 @@ def against_the_floor(variant: Round, control: Round) -> dict[str, Values]:
         return {}
     floor = variant[DAILY_NO_OP]["seconds"]
     derived: dict[str, Values] = {}
-    for case in (case_name(DAILY, form) for form in form_names()):
+    for case in (name_in_form(DAILY, form) for form in form_names()):
         if case in variant:
             derived[case] = {"floor_seconds": floor}
             if case in control:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ecommerce_pipeline.errors import PipelineError
-from ecommerce_pipeline.harness.variant import NATIVE, STEP_SERVER
+from ecommerce_pipeline.harness.variant import NATIVE, STEP_SERVER, name_in_form
 from pipeline_verification.conformance.files import results_name
 from pipeline_verification.harness.environments import CONTROL, form_names, has_form
 
@@ -122,7 +122,7 @@ class Results:
         Raises:
             PipelineError: there are none.
         """
-        names = {form: case_name(f"faults-{variant}", form) for form in form_names()}
+        names = {form: name_in_form(f"faults-{variant}", form) for form in form_names()}
         found = {form: name for form, name in names.items() if self._path(name).is_file()}
         if not found:
             self.read(names[NATIVE])  # raises, with the command that makes it
@@ -158,11 +158,6 @@ class Results:
                 outcome = self.outcome(conformance, name, variant)
                 if outcome and not outcome["passed"]:
                     yield f"{scenario['title']}: {why(outcome)}"
-
-
-def case_name(case: str, form: str) -> str:
-    """The name of a case in a form, as the benchmarks have it."""
-    return case if form == NATIVE else f"{case}-{form}"
 
 
 class _Strict(dict[str, Any]):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ecommerce_pipeline.harness.variant import NATIVE, STEP_SERVER
+from ecommerce_pipeline.harness.variant import NATIVE, STEP_SERVER, name_in_form
 from ecommerce_pipeline.reporting.formatting import quantity, ratio
-from website.results import Json, Results, case_name
+from website.results import Json, Results
 from website.tables import markdown
 from website.tools import Tool
 
@@ -53,9 +53,9 @@ def _in_forms(results: Results) -> Iterator[tuple[str, str, str, str]]:
     """The rows of the cases that were measured, in each form; a form's name is in the title."""
     for title, benchmark, case, metric in ROWS:
         for form in FORMS:
-            name = case_name(case, form)
+            name = name_in_form(case, form)
             if results.has_case(benchmark, name):
-                of_form = results.has_case(benchmark, case_name(case, STEP_SERVER))
+                of_form = results.has_case(benchmark, name_in_form(case, STEP_SERVER))
                 shown = f"{title}, {form}" if of_form else title
                 yield shown, benchmark, name, metric
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from ecommerce_pipeline.harness.variant import name_in_form
 from ecommerce_pipeline.reporting.formatting import ratio, seconds_or_never, spread
 from pipeline_verification.harness.environments import form_names, has_form
-from website.results import Results, case_name
+from website.results import Results
 from website.tables import markdown
 from website.tools import Tool
 
@@ -53,7 +54,7 @@ def measured(results: Results, tool: Tool) -> str:
 def _forms(results: Results, tool: Tool) -> list[str]:
     """The forms of the tool's pipeline of which a day was measured."""
     benchmark, case = DAILY
-    measured = [f for f in form_names() if results.has_case(benchmark, case_name(case, f))]
+    measured = [f for f in form_names() if results.has_case(benchmark, name_in_form(case, f))]
     return [form for form in measured if has_form(tool.name, form)]
 
 
@@ -61,7 +62,7 @@ def _columns(
     row: tuple[str, str, Column, Column | None], forms: Sequence[str]
 ) -> list[Column | None]:
     _, _, (benchmark, case), no_op = row
-    return [*((benchmark, case_name(case, form)) for form in forms), no_op]
+    return [*((benchmark, name_in_form(case, form)) for form in forms), no_op]
 
 
 def dbt(results: Results) -> str:

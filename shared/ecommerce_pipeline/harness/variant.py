@@ -70,6 +70,11 @@ def pipeline_file(folder: Path, form: str) -> Path:
     return file
 
 
+def name_in_form(name: str, form: str) -> str:
+    """A result's name for a form: ``NAME`` for the native one, else ``NAME-FORM``."""
+    return name if form == NATIVE else f"{name}-{form}"
+
+
 def forms(folder: Path) -> list[str]:
     """The forms of the pipeline that a variant's folder has, ``NATIVE`` first."""
     others = sorted(folder.glob("pipeline_*.py"))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ecommerce_pipeline.harness.variant import NATIVE
+from ecommerce_pipeline.harness.variant import name_in_form
 
 
 def results_name(form: str) -> str:
     """The name of the results file of a form."""
-    return "conformance.json" if form == NATIVE else f"conformance-{form}.json"
+    return f"{name_in_form('conformance', form)}.json"

@@ -25,7 +25,7 @@ from ecommerce_pipeline.execution import step_server
 from ecommerce_pipeline.execution.processes import wait_until
 from ecommerce_pipeline.files.atomic import atomic_file
 from ecommerce_pipeline.harness.services import Service
-from ecommerce_pipeline.harness.variant import NATIVE, Variant, started
+from ecommerce_pipeline.harness.variant import Variant, name_in_form, started
 from ecommerce_pipeline.interval import DataInterval
 from ecommerce_pipeline.interval_run import SUCCESS
 from ecommerce_pipeline.run_directory import RunDirectory
@@ -305,7 +305,7 @@ def write_result(variant: Variant, fault: Fault) -> None:
 
     The name of a form that is not the native one follows the variant's.
     """
-    name = variant.name if variant.form == NATIVE else f"{variant.name}-{variant.form}"
+    name = name_in_form(variant.name, variant.form)
     file = ROOT / "benchmarks" / "results" / f"faults-{name}.json"
     earlier = json.loads(file.read_text())["faults"] if file.exists() else []
     faults = {(entry["killed"], entry["during"]): entry for entry in earlier}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ecommerce_pipeline.harness.variant import NATIVE
+from ecommerce_pipeline.harness.variant import NATIVE, name_in_form
 from pipeline_verification.harness.environments import ROOT
 
 RESULTS = ROOT / "verification" / "results"
@@ -61,4 +61,4 @@ class Kill:
 
 def result_file(variant: str, form: str = NATIVE) -> Path:
     """Where the committed results of a variant in a form are."""
-    return RESULTS / f"random_kills-{variant if form == NATIVE else f'{variant}-{form}'}.json"
+    return RESULTS / f"random_kills-{name_in_form(variant, form)}.json"
