@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Context
 
 from ecommerce_pipeline import steps
+from ecommerce_pipeline.dbt_runner.command import PARENT_VARIABLE
 from ecommerce_pipeline.dbt_runner.manifest import WAREHOUSE_VARIABLE
 from ecommerce_pipeline.storage import journal
 from settings import step_context
@@ -97,5 +98,5 @@ def environment(context: Context) -> dict[str, str]:
     return {
         name: value
         for name, value in native.environment(step_context(context)).items()
-        if name == WAREHOUSE_VARIABLE or not name.upper().startswith(left_out)
+        if name in (WAREHOUSE_VARIABLE, PARENT_VARIABLE) or not name.upper().startswith(left_out)
     }

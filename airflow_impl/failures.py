@@ -13,7 +13,6 @@ from dbt_hooks import end_attempt
 from ecommerce_pipeline import steps
 from ecommerce_pipeline.errors import is_retryable
 from ecommerce_pipeline.specification import EXTRACT_STEPS
-from ecommerce_pipeline.storage import journal
 from settings import step_context
 
 
@@ -37,16 +36,8 @@ class RetryRule(RetryPolicy):
 def notify_failure(context: Context) -> None:
     """Notify once for each failed run at which steps it failed and why."""
     this, last, tried_at = step_context(context), step_of(context["ti"]), last_try(context)
-    entries = [
-        entry
-        for entry in journal.read(this.run, this.interval)
-        if entry.step != last or entry.started_at >= tried_at
-    ]
-    failed = journal.failed_steps(entries, since=run_start(context))
-    # The journal has nothing of a try that was killed with its process, and Airflow's own reason
-    # is general.
-    failed.setdefault(last, f"{context['reason']}: read the log of its task")
-    steps.notify_failure(this, ", ".join(failed), "; ".join(failed.values()))
+    reason = f"{context['reason']}: read the log of its task"  # Airflow's own is general
+    steps.notify_failure(this, reason, since=run_start(context), failed={last: tried_at})
 
 
 def step_of(ti: Any) -> str:  # noqa: ANN401 (Airflow has several classes)

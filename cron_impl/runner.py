@@ -24,6 +24,7 @@ from ecommerce_pipeline.errors import PipelineError, is_retryable
 from ecommerce_pipeline.files.atomic import atomic_file
 from ecommerce_pipeline.interval_run import FAILED, RUNNING, SUCCESS, IntervalRun, StepRun, to_json
 from ecommerce_pipeline.specification import MAX_PARALLEL_STEPS, STEP_BY_NAME
+from ecommerce_pipeline.storage import journal
 
 RunStep = Callable[[str, StepContext], object]
 
@@ -82,10 +83,13 @@ class IntervalRunner:
             outcome.result()
 
     def _notify(self, error: Exception) -> None:
-        failed = [step.name for step in self._steps.values() if step.state == FAILED]
-        own = isinstance(error, PipelineError)
-        reason = str(error) if own else f"{type(error).__name__}: {error}"
-        steps.notify_failure(self._context, step=", ".join(failed), reason=reason)
+        failed = {
+            step.name: step.started_at
+            for step in self._steps.values()
+            if step.state == FAILED and step.started_at
+        }
+        reason, since = journal.reason(error), self._started_at
+        steps.notify_failure(self._context, reason, since=since, failed=failed)
 
     def _begin(self, name: str, state: RetryCallState) -> None:
         self._steps[name] = StepRun(

@@ -23,7 +23,6 @@ from ecommerce_pipeline.errors import PipelineError, is_retryable
 from ecommerce_pipeline.interval import DAY, DataInterval
 from ecommerce_pipeline.result import StepResult
 from ecommerce_pipeline.specification import STEP_BY_NAME
-from ecommerce_pipeline.storage import journal
 from executor import side_by_side
 from settings import FIRST_DAY, Settings, resources
 from step_process import end_with_run, environment, time_limit, wait_for
@@ -125,11 +124,9 @@ def notify_failure(context: dg.RunFailureSensorContext, settings: Settings) -> d
     inputs = step_context(settings, tags["dagster/partition"])
     record = context.instance.get_run_record_by_id(run.run_id)
     started = datetime.fromtimestamp((record and record.start_time) or 0, UTC)
-    # The journal has the steps' own messages. It has none of a step that was killed.
-    failed = journal.failed_steps(journal.read(inputs.run, inputs.interval), since=started)
-    killed = [str(event.step_key) for event in context.get_step_failure_events()]
-    reason = "; ".join(failed.values()) or str(context.failure_event.message)
-    steps.notify_failure(inputs, step=", ".join(failed or killed), reason=reason)
+    failed = {str(event.step_key): started for event in context.get_step_failure_events()}
+    reason = str(context.failure_event.message)
+    steps.notify_failure(inputs, reason, since=started, failed=failed)
     return None
 
 

@@ -13,7 +13,6 @@ from types import FrameType
 
 from dagster_dbt import DbtCliInvocation
 
-from ecommerce_pipeline.dbt_runner.command import PARENT_VARIABLE
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.execution.processes import end_with_creator
 from ecommerce_pipeline.specification import STEP_BY_NAME
@@ -92,7 +91,7 @@ def environment(variables: Mapping[str, str]) -> Iterator[None]:
     """
     before = dict(os.environ)
     os.environ.clear()
-    os.environ.update({**variables, PARENT_VARIABLE: str(os.getpid())})
+    os.environ.update(variables)
     try:
         yield
     finally:

@@ -26,7 +26,6 @@ from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.dbt_runner import native
 from ecommerce_pipeline.interval import DAY, days
 from ecommerce_pipeline.specification import EXTRACT_STEPS, MAX_PARALLEL_STEPS, STEP_BY_NAME
-from ecommerce_pipeline.storage import journal
 from report import Rows, report
 from settings import data_interval, flow_run_name, step_context
 
@@ -91,11 +90,8 @@ def notify_failure(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -
         return
     scheduled = cast("datetime", flow_run.expected_start_time)
     interval = data_interval(flow_run.parameters.get("interval"), scheduled)
-    context = step_context(interval)
     started = flow_run.start_time or datetime.now(UTC)  # without a start there was no attempt
-    failed = journal.failed_steps(journal.read(context.run, interval), since=started)
-    reason = "; ".join(failed.values()) or state.message or ""
-    steps.notify_failure(context, step=", ".join(failed), reason=reason)
+    steps.notify_failure(step_context(interval), state.message or "", since=started)
 
 
 side_by_side: Any = ThreadPoolTaskRunner(max_workers=MAX_PARALLEL_STEPS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 
 from ecommerce_pipeline import steps
 from ecommerce_pipeline.dbt_runner import native
+from ecommerce_pipeline.dbt_runner.command import PARENT_VARIABLE
 from ecommerce_pipeline.dbt_runner.native import DbtAttempt
 from ecommerce_pipeline.errors import PipelineError, is_retryable
 from ecommerce_pipeline.execution.processes import wait_until
@@ -147,6 +149,7 @@ def test_only_the_stated_environment_reaches_dbt(
         "DBT_LOG_PATH",
         "DBT_SEND_ANONYMOUS_USAGE_STATS",
     }
+    assert environment[PARENT_VARIABLE] == str(os.getpid())
     run_dbt(shop, GATE)
     assert journal.read(shop.run)[-1].details == {"pass": 40}
 
@@ -158,6 +161,7 @@ def test_dbt_ends_with_the_process_that_started_it(shop: Shop, tmp_path: Path) -
         "print(p.pid, flush=True); p.wait()"
     )
     environment = {**native.environment(shop.context()), "DBT_LOG_PATH": str(tmp_path)}
+    del environment[PARENT_VARIABLE]  # the starter is another process
     with duckdb.connect(shop.run.warehouse):  # dbt waits for the lock up to a minute
         starter = subprocess.Popen(
             [sys.executable, "-c", code, DBT, *native.arguments(STAGING)],
@@ -173,6 +177,18 @@ def test_dbt_ends_with_the_process_that_started_it(shop: Shop, tmp_path: Path) -
             assert dbt.is_running()
             starter.kill()
         assert wait_until(lambda: not dbt.is_running(), timeout_seconds=10)
+
+
+def test_dbt_does_not_begin_after_its_starter_has_ended(shop: Shop) -> None:
+    """dbt ends at once where its parent is not the process for which its environment was made."""
+    command = [str(DBT), *native.arguments(STAGING)]
+    done = subprocess.run(
+        ["/bin/sh", "-c", '"$@"; exit $?', "sh", *command],
+        env=native.environment(shop.context()),
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (128 + signal.SIGKILL, b"")
 
 
 def test_dbt_can_be_interrupted_where_its_starter_cannot(shop: Shop, tmp_path: Path) -> None:

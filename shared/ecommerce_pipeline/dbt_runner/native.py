@@ -9,6 +9,7 @@ for every tool: about success, the retry, the rows, and whether every node of th
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from pathlib import Path
 from ecommerce_pipeline import steps
 from ecommerce_pipeline.context import StepContext
 from ecommerce_pipeline.dbt_runner import results
+from ecommerce_pipeline.dbt_runner.command import PARENT_VARIABLE
 from ecommerce_pipeline.dbt_runner.manifest import WAREHOUSE_VARIABLE, project_folder
 from ecommerce_pipeline.dbt_runner.selection import dbt_commands
 from ecommerce_pipeline.errors import PipelineError
@@ -62,7 +64,8 @@ def arguments(step: str) -> list[str]:
 def environment(context: StepContext) -> dict[str, str]:
     """The environment in which dbt runs on the warehouse of the run's folder.
 
-    dbt's folders are among the variables: project, profile, target and log.
+    dbt's folders are among the variables: project, profile, target and log. With them the process
+    that calls this has to start ``pipeline-dbt`` itself: it ends with that process.
     """
     project = str(project_folder())
     return {
@@ -73,6 +76,7 @@ def environment(context: StepContext) -> dict[str, str]:
         "DBT_TARGET_PATH": str(context.run.dbt_target),
         "DBT_LOG_PATH": str(results.dbt_log(context).parent),
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+        PARENT_VARIABLE: str(os.getpid()),
     }
 
 

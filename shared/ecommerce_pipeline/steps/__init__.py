@@ -7,7 +7,7 @@ on the data interval. A failure raises ``PipelineError``.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib import import_module
@@ -99,11 +99,43 @@ def _append(log: Path, text: str) -> None:
         file.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {text}\n".encode())
 
 
-def notify_failure(context: StepContext, step: str, reason: str) -> StepResult:
-    """Notify that a step failed for good; a notifier's own failure is reported, never raised.
+def notify_failure(
+    context: StepContext,
+    reason: str,
+    *,
+    since: datetime,
+    failed: Mapping[str, datetime] | None = None,
+) -> StepResult:
+    """Notify that a run failed for good: at which steps, and why; never raises.
 
-    Each tool calls this from its own hook for failures; it is no step.
+    Each tool calls this from its own hook for failures; it is no step. The journal names the
+    failed steps with their own errors. It has nothing of an attempt that was killed with its
+    process.
+
+    Args:
+        context: the steps' input.
+        reason: why the run failed, in the tool's words; used where the journal does not say it.
+        since: when the run started; earlier attempts are those of another run. Aware.
+        failed: the steps that failed according to the tool, where it says so; for each when its
+            last attempt was started. Aware.
     """
     from ecommerce_pipeline.steps import notify
 
-    return notify.notify_failure(context, step=step, reason=reason)
+    found = _failed_steps(context, since, failed or {}, reason)
+    return notify.notify_failure(
+        context, step=", ".join(found), reason="; ".join(dict.fromkeys(found.values())) or reason
+    )
+
+
+def _failed_steps(
+    context: StepContext, since: datetime, last_attempts: Mapping[str, datetime], reason: str
+) -> dict[str, str]:
+    """The steps that failed, each with its error."""
+    entries: list[journal.JournalEntry] = []
+    with suppress(OSError):  # an unreadable journal must not keep the message back
+        entries = journal.read(context.run, context.interval)
+    found = journal.failed_steps(
+        [entry for entry in entries if entry.started_at >= last_attempts.get(entry.step, since)],
+        since,
+    )
+    return {**dict.fromkeys(last_attempts, reason), **found}
