@@ -59,7 +59,8 @@ def main(
     """Measure BENCHMARKs, or all of them, and write a JSON file for each.
 
     The same command continues an interrupted measurement. Results of a part (--quick, --variants,
-    --cases) go into runs/benchmark unless --out is given.
+    --cases) go into runs/benchmark unless --out is given. Beside the --cases a file in --out keeps
+    its other ones.
     """
     if cases and len(names) != 1:
         raise click.UsageError("--cases needs exactly one BENCHMARK")

@@ -38,6 +38,11 @@ class BenchmarkOptions:
         """Whether every variant and case is measured, in full size."""
         return self.variants is None and self.cases is None and not self.quick
 
+    @property
+    def keeps_other_cases(self) -> bool:
+        """Whether some of the cases are measured for every variant, beside those of a file."""
+        return self.cases is not None and self.variants is None and not self.quick
+
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkOutcome:

@@ -19,6 +19,8 @@ from measuring.summary import summarise, with_derived
 
 SCHEMA = Path(__file__).parents[1] / "results.schema.json"
 SCHEMA_VERSION = 2
+PROVENANCE = ("date", "rounds", "machine", "code", "versions")
+"""What a file says of its cases, and a case that was measured earlier of itself."""
 
 
 def results(
@@ -76,6 +78,18 @@ def _variant(
         "summary": summarise(case, samples, control),
     }
     return {**values, "notes": dict(notes)} if notes else values
+
+
+def with_kept_cases(values: dict[str, Any], earlier: Path, plan: Plan) -> dict[str, Any]:
+    """The results with the plan's other cases from an earlier file, in the plan's order.
+
+    Each kept case says in ``measured`` when, on what and with which versions it was measured.
+    """
+    before = json.loads(earlier.read_text())
+    provenance = {name: before[name] for name in PROVENANCE}
+    kept = {name: {"measured": provenance, **case} for name, case in before["cases"].items()}
+    every = {**kept, **values["cases"]}
+    return {**values, "cases": {name: every[name] for name in plan.cases if name in every}}
 
 
 def write(values: dict[str, Any], file: Path) -> Path:

@@ -16,7 +16,7 @@ from measuring.options import BenchmarkOptions, BenchmarkOutcome, select
 from measuring.partial import Partial, Sample
 from measuring.plan import Group, Plan, Session, SessionWithNotes
 from measuring.report import say, tables
-from measuring.results import results, write
+from measuring.results import results, with_kept_cases, write
 
 Turn = tuple[Group, str, int]
 """A group of cases, the variant and the round."""
@@ -49,7 +49,10 @@ def measure(plan: Plan, options: BenchmarkOptions) -> BenchmarkOutcome:
     for turn in turns:
         sampler.sample(*turn)
     values = results(plan, partial, options, variants, cases)
-    file = write(values, options.out / f"{plan.benchmark}.json")
+    file = options.out / f"{plan.benchmark}.json"
+    if options.keeps_other_cases and file.exists():
+        values = with_kept_cases(values, file, plan)
+    write(values, file)
     if options.whole:
         partial.file.unlink(missing_ok=True)
     return BenchmarkOutcome(file, tuple(tables(values)), sampler.failures)

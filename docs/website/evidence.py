@@ -89,7 +89,7 @@ class Evidence:
         cases = self._results.get(benchmark, "cases")
         return "\n\n".join(
             f"### {_sentence(name.replace('-', ' '))}\n\n"
-            f"{_sentence(case['description'])}; n = {_rounds(case)}.\n\n"
+            f"{_sentence(case['description'])}; n = {_rounds(case)}{_earlier(case)}.\n\n"
             f"{self._case(benchmark, name, case, all_charts)}"
             for name, case in cases.items()
         )
@@ -228,6 +228,12 @@ def _medians(
     """A table of medians; headings as text, cells as HTML, row by row."""
     lines = ([escape(row), *line] for row, line in zip(rows, cells, strict=True))
     return table(title, ["median, range", *columns], lines)
+
+
+def _earlier(case: Json) -> str:
+    """When a case was measured, where that was before the others of its file."""
+    found = case.get("measured")
+    return f"; measured {found['date'][:10]}, before the other cases" if found else ""
 
 
 def _rounds(case: Json) -> int:

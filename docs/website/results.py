@@ -13,7 +13,12 @@ from typing import Any
 from ecommerce_pipeline.errors import PipelineError
 from ecommerce_pipeline.harness.variant import NATIVE, STEP_SERVER, name_in_form
 from pipeline_verification.conformance.files import results_name
-from pipeline_verification.harness.environments import CONTROL, form_names, has_form
+from pipeline_verification.harness.environments import (
+    CONTROL,
+    form_names,
+    form_of_result,
+    has_form,
+)
 
 CONFORMANCE = "conformance"
 Json = Mapping[str, Any]
@@ -135,8 +140,7 @@ class Results:
     @staticmethod
     def applies(case: str, variant: str) -> bool:
         """Whether a variant has the form that a case is of."""
-        form = next((form for form in form_names() if case.endswith(f"-{form}")), NATIVE)
-        return has_form(variant, form)
+        return has_form(variant, form_of_result(case))
 
     def is_of_variants(self, benchmark: str) -> bool:
         """Whether a benchmark compares the variants, not methods for a part of the pipeline."""

@@ -130,6 +130,28 @@ def test_other_things_than_variants(options: BenchmarkOptions) -> None:
     assert of_warm["ratio"]["median"] == 0.5
 
 
+def test_other_cases_of_a_file_are_kept(options: BenchmarkOptions) -> None:
+    """Measuring one case again replaces it alone; the others say when they were measured."""
+    options = replace(options, variants=None)
+    plan = replace(Counting().plan(), variants=("cron", "prefect"))
+    before = _measured(plan, options)
+    again = replace(options, cases=("b",), rounds=3, fresh=True)
+    values = _measured(plan, again)
+    validate(values)
+    measured = {name: before[name] for name in ("date", "rounds", "machine", "code", "versions")}
+    assert values["cases"]["a"] == {"measured": measured, **before["cases"]["a"]}
+    assert [sample["round"] for sample in _samples(values, "b")] == [1, 2, 3]
+    assert (values["rounds"], list(values["cases"])) == (3, ["a", "b"])
+    assert "measured" not in values["cases"]["b"]
+    # The first case stays as old as it is.
+    assert _measured(plan, again)["cases"]["a"]["measured"] == measured
+
+
+def _samples(values: dict[str, Any], case: str) -> list[dict[str, Any]]:
+    samples: list[dict[str, Any]] = values["cases"][case]["variants"]["cron"]["samples"]
+    return samples
+
+
 def test_measured_once(options: BenchmarkOptions) -> None:
     """What is measured once comes after all rounds, for the variants that have it alone."""
     counting = Counting()

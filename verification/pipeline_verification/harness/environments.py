@@ -35,6 +35,11 @@ def form_names() -> tuple[str, ...]:
     return tuple(sorted(found, key=lambda form: (form != NATIVE, form)))
 
 
+def form_of_result(name: str) -> str:
+    """The form that a result is of, by its name as ``name_in_form`` makes it."""
+    return next((form for form in form_names() if name.endswith(f"-{form}")), NATIVE)
+
+
 def variant_folder(name: str) -> Path:
     """The folder that holds a variant.
 
