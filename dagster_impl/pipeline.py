@@ -48,10 +48,11 @@ def data_interval(partition: str) -> DataInterval:
 
 def run_step(context: AssetContext | CheckContext, settings: Settings) -> StepResult:
     """Run the current Python step in this process."""
-    step = context.op_def.name
+    step, inputs = context.op_def.name, step_context(settings, context.partition_key)
     end_with_run()
-    with retry_rule(), time_limit(step):
-        return steps.run(step, step_context(settings, context.partition_key))
+    with retry_rule(), steps.attempt(step, inputs) as attempt, time_limit(step):
+        attempt.result = steps.resolve(step)(inputs)
+    return attempt.result
 
 
 def check(context: CheckContext, settings: Settings) -> Events:
@@ -123,7 +124,8 @@ def notify_failure(context: dg.RunFailureSensorContext, settings: Settings) -> d
         return dg.SkipReason("the run is retried, or has no interval")
     inputs = step_context(settings, tags["dagster/partition"])
     record = context.instance.get_run_record_by_id(run.run_id)
-    started = datetime.fromtimestamp((record and record.start_time) or 0, UTC)
+    start = record and record.start_time  # without one there was no attempt
+    started = datetime.fromtimestamp(start, UTC) if start else datetime.now(UTC)
     failed = {str(event.step_key): started for event in context.get_step_failure_events()}
     reason = str(context.failure_event.message)
     steps.notify_failure(inputs, reason, since=started, failed=failed)

@@ -19,7 +19,7 @@ from ecommerce_pipeline.dbt_runner.command import PARENT_VARIABLE
 from ecommerce_pipeline.dbt_runner.native import DbtAttempt
 from ecommerce_pipeline.errors import PipelineError, is_retryable
 from ecommerce_pipeline.execution.processes import wait_until
-from ecommerce_pipeline.storage import journal
+from ecommerce_pipeline.storage import journal, warehouse
 from support.raw_warehouse import Shop
 
 DBT = Path(sys.executable).with_name("pipeline-dbt")
@@ -132,6 +132,22 @@ def test_a_locked_warehouse_is_retried(shop: Shop) -> None:
     file.write_text(json.dumps(results))
     with pytest.raises(PipelineError, match="another process held the warehouse") as caught:
         native.step_result(STAGING, shop.context(), DbtAttempt(shop.run.dbt_target))
+    assert is_retryable(caught.value)
+
+
+def test_who_holds_the_warehouse_is_named_before_dbt_starts(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step whose warehouse another process keeps open names it, and may be tried again."""
+    monkeypatch.setenv(warehouse.LOCK_WAIT_VARIABLE, "1")
+    code = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print(flush=True); input()"
+    command = [sys.executable, "-c", code, str(shop.run.warehouse)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        with pytest.raises(PipelineError, match=f"locked by process {holder.pid}") as caught:
+            run_dbt(shop, STAGING)
+        holder.kill()
     assert is_retryable(caught.value)
 
 

@@ -89,9 +89,12 @@ def attempt(step: str, context: StepContext) -> Iterator[DbtAttempt]:
 
     Raises:
         PipelineError: a node failed or did not run, dbt did not start or was killed, somebody
-            clears the run's folder, there is no warehouse, or the journal cannot be written.
+            clears the run's folder, there is no warehouse, it stays locked, or the journal cannot
+            be written.
     """
     with steps.attempt(step, context) as this:
+        with warehouse.connect(context.run.warehouse):
+            pass  # waits for who holds it, and names them; dbt would end before its first node
         dbt = DbtAttempt(context.run.dbt_target)
         (dbt.target / RESULTS).unlink(missing_ok=True)  # an earlier command's
         try:
