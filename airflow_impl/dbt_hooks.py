@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Context
 
 from ecommerce_pipeline import steps
-from ecommerce_pipeline.dbt_runner.command import PARENT_VARIABLE
 from ecommerce_pipeline.dbt_runner.manifest import WAREHOUSE_VARIABLE
 from ecommerce_pipeline.storage import journal
 from settings import step_context
@@ -92,6 +91,7 @@ def end_attempt(error: BaseException | None = None) -> BaseException | None:
 def environment(context: Context) -> dict[str, str]:
     """The environment in which dbt runs, without credentials: Airflow shows it with the task."""
     from ecommerce_pipeline.dbt_runner import native
+    from ecommerce_pipeline.dbt_runner.command import PARENT_VARIABLE
 
     # Cosmos looks for dbt's artifacts in its own copy of the project.
     left_out = ("PIPELINE_", "PG", "DBT_TARGET_PATH", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")

@@ -134,8 +134,5 @@ def _failed_steps(
     entries: list[journal.JournalEntry] = []
     with suppress(OSError):  # an unreadable journal must not keep the message back
         entries = journal.read(context.run, context.interval)
-    found = journal.failed_steps(
-        [entry for entry in entries if entry.started_at >= last_attempts.get(entry.step, since)],
-        since,
-    )
+    found = journal.failed_steps(entries, since, last_attempts)
     return {**dict.fromkeys(last_attempts, reason), **found}

@@ -134,14 +134,24 @@ def read(run: RunDirectory, interval: DataInterval | str | None = None) -> list[
     ]
 
 
-def failed_steps(entries: Sequence[JournalEntry], since: datetime) -> dict[str, str]:
+def failed_steps(
+    entries: Sequence[JournalEntry],
+    since: datetime,
+    last_attempts: Mapping[str, datetime] | None = None,
+) -> dict[str, str]:
     """The steps whose last attempt failed, with its error; in the order of their first attempts.
 
     Args:
         entries: the entries of one interval, as ``read`` returns them.
         since: attempts that started earlier are those of another run, and do not count; aware.
+        last_attempts: for some steps, when their last attempt started; earlier ones do not count.
     """
-    last = {entry.step: entry for entry in entries if entry.started_at >= since}
+    starts = last_attempts or {}
+    last = {
+        entry.step: entry
+        for entry in entries
+        if entry.started_at >= max(since, starts.get(entry.step, since))
+    }
     return {
         step: str(entry.details.get("error", ""))
         for step, entry in last.items()
